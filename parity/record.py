@@ -4,7 +4,7 @@ Plain frozen values: no tensor, no torch. Dtypes are torch's names without the p
 lower-case hex digits; element bits are unsigned integers of the storage width.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol, SupportsIndex, TypeVar, overload
 
 from parity.verdicts import Outcome, Verdict
@@ -23,6 +23,9 @@ STAGES = (
     "grad.input",
     "grad.weight",
 )
+
+# The dtype of the side that has no such stage.
+ABSENT = "absent"
 
 
 class HasStage(Protocol):
@@ -83,8 +86,9 @@ class StageDiff:
     """How one stage of lane A and lane B differ, bit for bit.
 
     histogram[0] counts equal elements, histogram[k] those with an ulp distance in [2^(k-1), 2^k), the last bin those
-    that cannot be compared because one is NaN. Where dtype or shape differ: n_different = n_total, max_ulp None,
-    histogram (). worst holds at most 8 elements, the largest ulp first.
+    that cannot be compared because one is NaN. worst holds at most 8 elements, the largest ulp first.
+    Where the sides cannot be compared element by element (shapes, dtypes, or a side without the stage, whose dtype is
+    ABSENT): n_different = n_total, max_ulp None, histogram (). Integer codes kept in two dtypes can be, so they are.
     """
 
     stage: str
@@ -103,7 +107,14 @@ class StageDiff:
 
     @property
     def identical(self) -> bool:
-        return self.n_different == 0 and self.dtype_a == self.dtype_b and self.shape_a == self.shape_b
+        """Nothing differs: not one element, nor the shape, nor the dtype unless the elements could be compared."""
+        measured = self.dtype_a == self.dtype_b or self.max_ulp == 0
+        return self.n_different == 0 and self.shape_a == self.shape_b and measured
+
+    @property
+    def one_sided(self) -> bool:
+        """One lane has no such stage, so there is nothing to compare it with."""
+        return ABSENT in (self.dtype_a, self.dtype_b)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,14 +130,17 @@ class LaneStage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LaneRecord:
-    """One cell on one lane; message says why when the outcome is not `ran`; coverage = counts of what it visited."""
+    """One cell on one lane; message says why when the outcome is not `ran`; coverage = counts of what it visited.
+
+    The message of a raised lane begins with the type that was raised: "ValueError: ..." (parity.judge.raised_message).
+    """
 
     cell: str
     lane: str
     outcome: Outcome
     message: str = ""
     input_digest: str
-    stages: ByStage[LaneStage] = ByStage()
+    stages: ByStage[LaneStage] = field(default_factory=ByStage)
     coverage: tuple[tuple[str, int], ...] = ()
 
 
@@ -143,7 +157,7 @@ class EdgeRecord:
     verdict: Verdict
     contract: str
     first_stage: str | None = None
-    stages: ByStage[StageDiff] = ByStage()
+    stages: ByStage[StageDiff] = field(default_factory=ByStage)
     signature: str = ""
     cause: str = ""
     ledger: str = ""
