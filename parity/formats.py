@@ -38,7 +38,7 @@ class FloatFormat:
         return self.largest == self.magnitude_mask >> self.mantissa_bits << self.mantissa_bits
 
     def value(self, bits: int) -> float:
-        """The number of a pattern, exact, since no format here is wider than Python's float; NaN has lost its payload."""
+        """The exact number of a pattern: no format here is wider than Python's float. A NaN loses its payload."""
         magnitude = bits & self.magnitude_mask
         sign = -1.0 if bits >> (self.width - 1) else 1.0
         if magnitude > self.largest:
