@@ -26,11 +26,8 @@ from parity.bits import (
     storage,
     ulp_distance,
 )
-from parity.record import STAGES, ByStage, Element, StageDiff
+from parity.record import ABSENT, STAGES, ByStage, Element, StageDiff
 from parity.trace import Trace
-
-ABSENT = "absent"
-"""dtype of the side that has no such stage; its shape is ()."""
 
 HISTOGRAM_BINS = 65
 """Bin 0, 63 bins of doubling width that hold every distance below 2^63, and the bin of incomparable elements."""
@@ -51,7 +48,7 @@ def diff_stage(name: str, a: Tensor | None, b: Tensor | None, policy: BitPolicy 
     first_index is the first differing index in row-major order. worst lists the differing elements, incomparable ones
     first, then by distance, then by index; bits are as stored, before the policy. max_ulp is the greatest distance
     among comparable elements: 0 when none differs, None when all that differ are incomparable.
-    A stage on one side only (its dtype is "absent"), unlike shapes, and, by the rule above, unlike dtypes:
+    A stage on one side only (the other has dtype ABSENT and shape ()), unlike shapes, and, by the rule above, unlike dtypes:
     n_different = n_total (the larger side), max_ulp None, no elements, an empty histogram.
     Raises ValueError when both sides are None.
     """

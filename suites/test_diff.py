@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parity.bits import BitPolicy, NanBits, SignedZero
-from parity.diff import ABSENT, HISTOGRAM_BINS, diff_stage, diff_traces, equal_cases, sqnr_db
+from parity.diff import HISTOGRAM_BINS, diff_stage, diff_traces, equal_cases, sqnr_db
 from parity.formats import FLOATS
-from parity.record import STAGES, Element, StageDiff
+from parity.record import ABSENT, STAGES, Element, StageDiff
 from parity.trace import Stage, Trace
 from suites.bit_patterns import DEVICES, of_bits, patterns, unhurried
 
@@ -155,6 +155,7 @@ def test_another_shape_is_a_difference_in_every_element_though_it_would_broadcas
 def test_codes_are_compared_as_integers_whatever_holds_them(name: str, one: torch.dtype, other: torch.dtype) -> None:
     a, b = torch.tensor([0, 7, 100]).to(one), torch.tensor([0, 7, 100]).to(other)
     equal = diff_stage(name, a, b)
+    assert equal.identical
     assert (equal.n_different, equal.max_ulp, equal.histogram[0]) == (0, 0, 3)
     assert equal.dtype_a != equal.dtype_b
     b[1] += 2
@@ -196,7 +197,7 @@ def test_stacked_equality_is_that_of_each_case(data: st.DataObject) -> None:
     b = torch.tensor(right, dtype=data.draw(st.sampled_from([torch.float32, torch.float64]))).reshape(n, 2)
     policy = data.draw(st.sampled_from([BitPolicy(), ZEROS_EQUAL]))
     assert equal_cases(name, a, b, policy).tolist() == [
-        diff_stage(name, x, y, policy).n_different == 0 for x, y in zip(a, b, strict=True)
+        diff_stage(name, x, y, policy).identical for x, y in zip(a, b, strict=True)
     ]
 
 
@@ -251,6 +252,7 @@ def test_a_stage_on_one_side_only_is_a_difference_and_says_so() -> None:
         (diff_traces(without, with_it), (ABSENT, "int32")),
     ):
         missing: StageDiff = diffs["weight.zero_point"]
+        assert missing.one_sided
         assert not missing.identical
         assert (missing.dtype_a, missing.dtype_b) == dtypes
         assert (missing.n_total, missing.n_different, missing.max_ulp) == (2, 2, None)
