@@ -1,0 +1,55 @@
+"""How many bits a row spans, and rows cut into slices of few bits: what makes a float64 matrix product provably exact.
+
+Rows are the last dimension of a float64 tensor whose values came from float32 or narrower; `largest` is max|row|, kept
+as a last dimension of 1.
+"""
+
+import torch
+from torch import Tensor
+
+_NO_BIT = 4096  # above every exponent
+
+
+def fits(rows: Tensor, largest: Tensor, bits: int) -> bool:
+    """True only if in every row all values are integers times one unit (of that row), all below 2^bits in magnitude.
+
+    Sufficient, not necessary, and cheap. With c = 1.5 * 2^(53 - bits) * largest, R(v + c) - c == v proves v + c exact,
+    hence v a multiple of ulp(v + c) > 2^-bits * largest. Rows with infinities or NaN do not fit.
+    """
+    offset = largest * (1.5 * 2.0 ** (53 - bits))
+    return torch.equal(rows + offset - offset, rows)
+
+
+def spans(rows: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
+    """(top, bits) of each row: |row| < top, the smallest such power of two; row = integers * top * 2^-bits.
+
+    `bits` (int64) is the smallest such number. A row of zeros, or one that is not finite, has no meaningful span.
+    """
+    fields = rows.abs().view(torch.int64)
+    lowest_bit = (fields & -fields).clamp(max=2**52)  # a power of two; 2^52 stands for the implicit leading bit
+    trailing_zeros = (lowest_bit.to(torch.float64).view(torch.int64) >> 52) - 1023
+    lowest = torch.where(fields == 0, _NO_BIT, (fields >> 52) - 52 + trailing_zeros).amin(-1, keepdim=True)
+    above = (largest.view(torch.int64) >> 52) + 1
+    return (above << 52).view(torch.float64), above - lowest
+
+
+def slices_needed(bits: int, width: int) -> int:
+    """The number of slices that hold `bits` bits: the first takes `width` of them, every other one more (its sign)."""
+    return 1 + -(-max(0, bits - width) // (width + 1))
+
+
+def sliced(rows: Tensor, top: Tensor, width: int, count: int) -> list[Tensor]:
+    """rows = slice_0 + slice_1 + ... exactly; slice_i = integers up to 2^width times top * 2^-(width + i*(width+1)).
+
+    Each slice rounds what is left to its unit (v + c - c with c = 1.5 * 2^52 units), so at most half a unit is left:
+    the sign is the bit won. `top` is that of `spans`, `count` at least `slices_needed` (after Ozaki et al., "Error-free
+    transformations of matrix multiplication", 2012).
+    """
+    parts = []
+    rest = rows
+    for i in range(count - 1):
+        offset = top * (1.5 * 2.0 ** (52 - width - i * (width + 1)))
+        part = rest + offset - offset
+        rest = rest - part
+        parts.append(part)
+    return [*parts, rest]
