@@ -37,7 +37,6 @@ def judge(
     """The pair's record. diffs = the stages either lane has, in order; again = both lanes' second run, where made.
 
     A stage that one lane has not is not judged: a flow without packing has no packed bytes to be wrong about.
-
     A lane that did not run twice alike is NONDETERMINISTIC, whatever the bits say. A legal cell must run on both lanes;
     an illegal one must raise ValueError on both. Two lanes without a common stage were not compared: CRASHED, never
     IDENTICAL. Raises ValueError for records of two cells, and for a contract that cannot be checked.
@@ -73,7 +72,7 @@ def judge(
             return record(Verdict.NONDETERMINISTIC, "; ".join(unsteady), different[0] if different else None)
     raised = [lane for lane in (a, b) if lane.outcome is Outcome.RAISED]
     if not legal:
-        wrong = [lane for lane in (a, b) if not lane.message.startswith(_VALUE_ERROR) or lane not in raised]
+        wrong = [lane for lane in (a, b) if lane not in raised or not lane.message.startswith(_VALUE_ERROR)]
         if not wrong:
             return record(Verdict.UNSUPPORTED, a.message.removeprefix(_VALUE_ERROR))
         return record(Verdict.DIVERGED, "; ".join(_should_have_raised(lane) for lane in wrong))
