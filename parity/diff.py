@@ -48,8 +48,8 @@ def diff_stage(name: str, a: Tensor | None, b: Tensor | None, policy: BitPolicy 
     first_index is the first differing index in row-major order. worst lists the differing elements, incomparable ones
     first, then by distance, then by index; bits are as stored, before the policy. max_ulp is the greatest distance
     among comparable elements: 0 when none differs, None when all that differ are incomparable.
-    A stage on one side only (the other has dtype ABSENT and shape ()), unlike shapes, and, by the rule above, unlike dtypes:
-    n_different = n_total (the larger side), max_ulp None, no elements, an empty histogram.
+    Unlike shapes, by the rule above unlike dtypes, and a stage on one side only (the other's dtype is ABSENT, its shape
+    ()): n_different = n_total, the elements of the larger side, max_ulp None, no elements, an empty histogram.
     Raises ValueError when both sides are None.
     """
     if a is None or b is None:
