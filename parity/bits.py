@@ -82,7 +82,7 @@ def float_format(dtype: torch.dtype) -> FloatFormat | None:
 def storage(x: Tensor) -> Tensor:
     """The bits of x as they lie in memory: signed integers of the same width, shape and strides. A view, no copy."""
     float_format(x.dtype)
-    return x.detach().view(_STORAGE[x.element_size()])
+    return x.view(_STORAGE[x.element_size()])
 
 
 def is_nan(x: Tensor) -> Tensor:

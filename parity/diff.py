@@ -94,9 +94,9 @@ def equal_cases(name: str, a: Tensor, b: Tensor, policy: BitPolicy = DEFAULT) ->
 def sqnr_db(a: Tensor, b: Tensor) -> float | None:
     """10 log10(sum a^2 / sum (a - b)^2), in float64, each sum scaled by its largest term. Never inf, never NaN.
 
-    A figure for people, not a verdict: None where the ratio is no finite number, which is when the sides are equal in
-    value (also where their bits are not: -0.0 against 0.0), when a is all zero, and when NaN or infinity is on a side
-    or a - b overflows.
+    A figure for people, not a verdict: its last digits follow the device's order of summation. None where the ratio is
+    no finite number, which is when the sides are equal in value (also where their bits are not: -0.0 against 0.0), when
+    a is all zero, and when NaN or infinity is on a side or a - b overflows.
     """
     reference = a.to(torch.float64)
     signal, noise = _log10_norm(reference), _log10_norm(reference - b.to(torch.float64))
@@ -131,7 +131,7 @@ def _code_distance(a: Tensor, b: Tensor) -> Tensor:
 
 
 def _integers(x: Tensor, nan: Tensor) -> Tensor:
-    return x.masked_fill(nan, 0).to(torch.int64) if float_format(x.dtype) is not None else x.to(torch.int64)
+    return x.to(torch.float64).masked_fill(nan, 0).to(torch.int64) if x.is_floating_point() else x.to(torch.int64)
 
 
 def _every(flags: Tensor) -> Tensor:
