@@ -1,0 +1,89 @@
+"""Embeddings, quantized and prepared: the dequantized table, then a lookup, which moves no bit."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from quant.fake import Operand, fake_operand
+from quant.linear import LayerStages
+from quant.scheme import QuantScheme
+from quant.stored import StoredWeight
+
+
+class QuantizedEmbedding(nn.Module):
+    """output = dequantize(weight)[indices], from stored integer codes; only the scheme's weight part is used."""
+
+    def __init__(self, stored: StoredWeight, padding_idx: int | None, scheme: QuantScheme) -> None:
+        super().__init__()
+        self.scheme = scheme
+        self.dtype = stored.dtype
+        self.padding_idx = padding_idx
+        stored.register(self)
+
+    @classmethod
+    def from_float(cls, weight: Tensor, padding_idx: int | None, scheme: QuantScheme) -> QuantizedEmbedding:
+        """The embedding that PTQ makes of a float table [entries, width]; raises what choose_qparams raises."""
+        return cls(StoredWeight.of(weight, scheme.weight), padding_idx, scheme)
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], dtype: torch.dtype, scheme: QuantScheme) -> QuantizedEmbedding:
+        """An embedding of the right shapes and dtypes to load a state dict into."""
+        return cls(StoredWeight.empty(shape, dtype, scheme.weight), None, scheme)
+
+    def stages(self, indices: Tensor) -> LayerStages:
+        """Every intermediate of forward(indices)."""
+        weight = StoredWeight.read(self, self.scheme.weight, self.dtype).operand()
+        return lookup_stages(indices, weight, self.scheme, self.dtype, self.padding_idx)
+
+    def forward(self, indices: Tensor) -> Tensor:
+        return self.stages(indices).output
+
+
+class FakeQuantizedEmbedding(nn.Embedding):
+    """QuantizedEmbedding's output from a float table that still trains, with straight-through gradients."""
+
+    def __init__(self, weight: nn.Parameter, padding_idx: int | None, scheme: QuantScheme) -> None:
+        nn.Module.__init__(self)
+        self.num_embeddings, self.embedding_dim = weight.shape[-2:]
+        self.weight, self.padding_idx = weight, padding_idx  # type: ignore[assignment]  # None = no padding row
+        self.max_norm, self.norm_type = None, 2.0
+        self.scale_grad_by_freq = self.sparse = False
+        self.scheme = scheme
+
+    def stages(self, indices: Tensor) -> LayerStages:
+        """Every intermediate of forward(indices)."""
+        weight = fake_operand(self.weight, self.scheme.weight)
+        return lookup_stages(indices, weight, self.scheme, self.weight.dtype, self.padding_idx)
+
+    def forward(self, input: Tensor) -> Tensor:
+        return self.stages(input).output
+
+    def converted(self) -> QuantizedEmbedding:
+        """The embedding that stores this one's codes."""
+        return QuantizedEmbedding.from_float(self.weight.detach(), self.padding_idx, self.scheme)
+
+
+def lookup_stages(
+    indices: Tensor, weight: Operand, scheme: QuantScheme, dtype: torch.dtype, padding_idx: int | None
+) -> LayerStages:
+    """Rows of the dequantized table, in the scheme's output dtype; stacked tables [S, entries, width] are looked up alike."""
+    table = weight.dequantized
+    if table.dim() == 3:
+        width = table.shape[-1]
+        flat = indices.reshape(len(table), -1, 1).expand(-1, -1, width)
+        output = table.gather(1, flat).reshape(*indices.shape, width)
+    else:
+        output = F.embedding(indices, table, padding_idx)
+    return LayerStages(input=None, weight=weight, output=output.to(scheme.resolved_output_dtype(dtype)))
+
+
+def check_supported(module: nn.Embedding) -> None:
+    """Renormalizing, sparse and frequency-scaled embeddings are refused rather than silently changed."""
+    for option in ("max_norm", "sparse", "scale_grad_by_freq"):
+        if getattr(module, option):
+            raise ValueError(
+                f"the embedding has {option}={getattr(module, option)}, which quantization does not keep; "
+                f"make it without {option}, or leave it out with filter_fn"
+            )

@@ -1,0 +1,68 @@
+"""One operand of a layer, quantized for real or in pretence: the same choose, quantize and dequantize either way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from quant import decisions as d
+from quant.codes import Quantized, code_values, quantize, store_codes
+from quant.dequantize import dequantize
+from quant.gradient import pass_through, straight_through_mask
+from quant.qparams import QParams, choose_qparams
+from quant.scheme import TensorScheme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operand:
+    """What became of one tensor on its way into a product: its qparams, its codes, and the values read back."""
+
+    qparams: QParams
+    codes: Tensor
+    dequantized: Tensor
+
+
+def quantized_operand(x: Tensor, scheme: TensorScheme) -> Operand:
+    """x quantized to stored integer codes and read back in its own dtype; no gradient flows."""
+    quantized = quantize(x, choose_qparams(x, scheme))
+    return Operand(qparams=quantized.qparams, codes=quantized.codes, dequantized=dequantize(quantized, x.dtype))
+
+
+def fake_operand(x: Tensor, scheme: TensorScheme) -> Operand:
+    """x quantized in pretence: integer codes under code_cast integer, float codes otherwise, and the straight-through
+    gradient of `gradient_mask` and `gradient_product` from `dequantized` to x.
+    """
+    with torch.no_grad():
+        qparams = choose_qparams(x, scheme)
+        unclamped, values = code_values(x, qparams)
+        codes = store_codes(values, qparams) if scheme.rules.code_cast == d.CodeCast.INTEGER else values
+        dequantized = dequantize(Quantized(codes=codes, qparams=qparams), x.dtype)
+    if x.requires_grad and torch.is_grad_enabled() and scheme.rules.gradient_mask != d.GradientMask.ALL:
+        mask = straight_through_mask(x, unclamped, qparams)
+        dequantized = _StraightThrough.apply(x, dequantized, mask, qparams)
+    return Operand(qparams=qparams, codes=codes, dequantized=dequantized)
+
+
+def fake_quantize(x: Tensor, scheme: TensorScheme) -> Tensor:
+    """dequantize(quantize(x)) with a straight-through gradient.
+
+    x: fp32, bf16 or fp16 of any shape the granularity divides; returns its shape and dtype (fp32 under operand_dtype
+    float32). Raises what choose_qparams raises. Bengio et al. 2013 for the estimator.
+    """
+    return fake_operand(x, scheme).dequantized
+
+
+class _StraightThrough(torch.autograd.Function):
+    """dequantized forwards; gy where the mask holds, rescaled as `gradient_product` says, backwards."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, dequantized: Tensor, mask: Tensor | None, qparams: QParams) -> Tensor:
+        ctx.mask, ctx.qparams, ctx.dtype = mask, qparams, x.dtype
+        return dequantized.clone()
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
+        return pass_through(grads[0], ctx.mask, ctx.qparams, ctx.dtype), None, None, None

@@ -1,0 +1,240 @@
+"""choose_qparams: the range of each group of x becomes its scale and its zero point.
+
+Steps, each rounding to `Rules.qparam_dtype` (Q) unless it says otherwise:
+
+1. mn, mx = min(x), max(x), widened to 0 if `preserve_zero`.
+2. s = range / steps, bounded from below by eps.
+3. The stored scale is R_S(s).
+4. z from mn and s: an integer code (INT), or the value mn + s * mid (FLOAT).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from kernels.divide import divide, divide_by_reciprocal, reciprocal
+from kernels.narrow import narrow
+from kernels.rounding import half_away, half_even, truncate
+from quant import decisions as d
+from quant.device import op
+from quant.granularity import Groups, groups_of
+from quant.mapping import Mapping, ZeroPointDomain
+from quant.rules import Rules
+from quant.scheme import TensorScheme
+
+ZERO_POINT_ROUNDINGS = {
+    d.ZeroPointRounding.HALF_EVEN: half_even,
+    d.ZeroPointRounding.HALF_AWAY: half_away,
+    d.ZeroPointRounding.TRUNCATE: truncate,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QParams:
+    """Scale and zero point of every group, with the resolved scheme that chose them.
+
+    `scale` has dtype `scheme.scale_dtype` and `zero_point` (None in the NONE domain) `scheme.zero_point_dtype`, both of
+    shape n_i / b_i. `unrounded_scale` (the scale before its rounding to S) and `minimum` are kept only for rules that
+    read them later.
+    """
+
+    scale: Tensor
+    zero_point: Tensor | None
+    scheme: TensorScheme
+    unrounded_scale: Tensor | None = None
+    minimum: Tensor | None = None
+
+
+def choose_qparams(x: Tensor, scheme: TensorScheme) -> QParams:
+    """scale = range / steps and zero_point = qmin - round(min / scale), a pair for each group of x.
+
+    x: fp32, bf16 or fp16, any shape that the granularity divides. No gradient flows. Raises ValueError when the dtype
+    or the shape does not fit the scheme. Source of the formulas: the `affine` primitives of torchao and
+    Jacob et al. 2018; every deviation is a field of `Rules`.
+    """
+    resolved = scheme.resolved(x.dtype)
+    groups = groups_of(resolved.granularity, tuple(x.shape))
+    with torch.no_grad():
+        return _choose(groups.split(x), groups, resolved)
+
+
+def _choose(x: Tensor, groups: Groups, scheme: TensorScheme) -> QParams:
+    rules = scheme.rules
+    low, high = _range(x, groups.reduced, scheme)
+    unrounded = _scale(low, high, scheme)
+    scale = _store_scale(unrounded, scheme)
+    zero_point = _zero_point(low, high, unrounded, scale, scheme)
+    return QParams(
+        scale=scale.reshape(groups.qparam_shape),
+        zero_point=None if zero_point is None else zero_point.reshape(groups.qparam_shape),
+        scheme=scheme,
+        unrounded_scale=unrounded.reshape(groups.qparam_shape) if reads_unrounded_scale(rules) else None,
+        minimum=low.reshape(groups.qparam_shape) if rules.float_code_origin == d.FloatCodeOrigin.MIN else None,
+    )
+
+
+def reads_unrounded_scale(rules: Rules) -> bool:
+    """Whether a later step reads the scale as it was before its rounding to S."""
+    return d.ScaleSource.UNROUNDED in (rules.code_scale, rules.dequantize_scale)
+
+
+def qparam_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+    """Q, the dtype in which range, scale and zero point of a tensor of `dtype` are computed."""
+    if scheme.rules.qparam_dtype == d.QparamDtype.INPUT:
+        return dtype
+    return torch.float32 if scheme.rules.qparam_dtype == d.QparamDtype.FLOAT32 else torch.float64
+
+
+def _range(x: Tensor, reduced: tuple[int, ...], scheme: TensorScheme) -> tuple[Tensor, Tensor]:
+    """Step 1: min and max of every group in Q, widened to zero where zero must be representable."""
+    low_of, high_of = x, x
+    if scheme.rules.range_nan == d.RangeNan.IGNORE:
+        missing = x.isnan()
+        low_of, high_of = x.masked_fill(missing, torch.inf), x.masked_fill(missing, -torch.inf)
+    low = low_of.amin(reduced, keepdim=True) if reduced else low_of
+    high = high_of.amax(reduced, keepdim=True) if reduced else high_of
+    if scheme.preserve_zero:
+        zero = torch.zeros((), dtype=x.dtype, device=x.device)
+        low, high = torch.minimum(low, zero), torch.maximum(high, zero)
+    dtype = qparam_dtype_of(scheme, x.dtype)
+    return op(narrow(low, dtype), scheme.rules), op(narrow(high, dtype), scheme.rules)
+
+
+def _scale(low: Tensor, high: Tensor, scheme: TensorScheme) -> Tensor:
+    """Step 2: the scale in Q, before it is rounded to S."""
+    rules = scheme.rules
+    if scheme.mapping == Mapping.SYMMETRIC_NO_CLIPPING:
+        from_low = _divide(low, float(scheme.qmin), rules)
+        from_high = _divide(high, float(scheme.qmax), rules)
+        scale = torch.where(from_low > from_high, from_low, from_high)
+    elif scheme.mapping == Mapping.SYMMETRIC:
+        scale = _symmetric_scale(_bound_range(torch.maximum(-low, high), scheme), scheme)
+    else:
+        span = _bound_range(op(high - low, rules), scheme)
+        scale = _divide(span, float(scheme.qmax - scheme.qmin), rules)
+    if rules.eps_target == d.EpsTarget.SCALE and rules.eps_order == d.EpsOrder.BEFORE_STORAGE:
+        scale = scale.clamp(min=scheme.eps)
+    return scale
+
+
+def _symmetric_scale(amax: Tensor, scheme: TensorScheme) -> Tensor:
+    rules, span = scheme.rules, float(scheme.qmax - scheme.qmin)
+    if rules.symmetric_scale == d.SymmetricScale.HALF_SPAN:
+        return _divide(amax, span / 2, rules)
+    if rules.symmetric_scale == d.SymmetricScale.DOUBLED_OVER_SPAN:
+        return _divide(op(amax * 2, rules), span, rules)
+    bound = scheme.qmax if rules.symmetric_scale == d.SymmetricScale.QMAX else abs(scheme.qmin)
+    return _divide(amax, float(bound), rules)
+
+
+def _bound_range(span: Tensor, scheme: TensorScheme) -> Tensor:
+    return span.clamp(min=scheme.eps) if scheme.rules.eps_target == d.EpsTarget.RANGE else span
+
+
+def _store_scale(scale: Tensor, scheme: TensorScheme) -> Tensor:
+    """Step 3: R_S(s), with what becomes of scales that overflow S, fall below eps there, or are not positive."""
+    rules, dtype = scheme.rules, scheme.scale_dtype
+    assert isinstance(dtype, torch.dtype)
+    if rules.scale_rounding == d.ScaleRounding.POWER_OF_TWO_NEAREST:
+        scale = _nearest_power_of_two(scale)
+    stored = op(narrow(scale, dtype), rules)
+    if rules.scale_rounding == d.ScaleRounding.UP:
+        stored = torch.where(
+            stored.double() < scale.double(), stored.nextafter(torch.full_like(stored, torch.inf)), stored
+        )
+    if rules.scale_overflow == d.ScaleOverflow.SATURATE:
+        overflowed = stored.isinf() & scale.isfinite()
+        stored = stored.masked_fill(overflowed, torch.finfo(dtype).max)
+    if rules.eps_order == d.EpsOrder.AFTER_STORAGE:
+        stored = stored.clamp(min=scheme.eps)
+    return replace_zero_scale(stored, rules) if rules.zero_scale_at == d.ZeroScaleAt.STORED else stored
+
+
+def _nearest_power_of_two(scale: Tensor) -> Tensor:
+    """2 ** round(log2(s)): mantissas from sqrt(1/2) up go to the power above; no float is a tie."""
+    mantissa, exponent = torch.frexp(scale.double())
+    power = torch.ldexp(torch.ones_like(mantissa), torch.where(mantissa >= 0.5**0.5, exponent, exponent - 1))
+    return torch.where(scale.isfinite() & (scale > 0), power, scale.double())
+
+
+def replace_zero_scale(scale: Tensor, rules: Rules) -> Tensor:
+    """The scale with what `zero_scale` says in place of every value that is not positive or not finite."""
+    if rules.zero_scale == d.ZeroScale.KEEP:
+        return scale
+    value = {
+        d.ZeroScale.ONE: 1.0,
+        d.ZeroScale.TENTH: 0.1,
+        d.ZeroScale.MIN_POSITIVE: torch.finfo(torch.float32).smallest_normal,
+    }[rules.zero_scale]
+    return scale.masked_fill(~(scale > 0) | scale.isinf(), value)
+
+
+def _zero_point(low: Tensor, high: Tensor, unrounded: Tensor, scale: Tensor, scheme: TensorScheme) -> Tensor | None:
+    """Step 4: the zero point in Z, stored less one where the rules say so."""
+    rules, dtype = scheme.rules, scheme.zero_point_dtype
+    if scheme.zero_point_domain == ZeroPointDomain.NONE:
+        return None
+    assert isinstance(dtype, torch.dtype)
+    read = unrounded if rules.zero_point_scale == d.ZeroPointScale.UNROUNDED else op(narrow(scale, low.dtype), rules)
+    if scheme.mapping != Mapping.ASYMMETRIC:
+        zero_point = torch.full_like(read, int(scheme.midpoint))
+    elif scheme.zero_point_domain == ZeroPointDomain.FLOAT:
+        zero_point = low
+        if rules.float_zero_point == d.FloatZeroPoint.MIN_PLUS_MID:
+            zero_point = op(low + op(read * scheme.midpoint, rules), rules)
+    else:
+        zero_point = _integer_zero_point(low, high, read, scheme)
+    if rules.zero_point_offset == d.ZeroPointOffset.MINUS_ONE:
+        zero_point = zero_point - 1
+    if dtype.is_floating_point:
+        return op(narrow(zero_point, dtype), rules)
+    if rules.zero_point_cast == d.ZeroPointCast.NEAREST:
+        zero_point = half_even(zero_point)
+    return cast_to_integer(zero_point, dtype)
+
+
+def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: TensorScheme) -> Tensor:
+    rules, qmin, qmax = scheme.rules, scheme.qmin, scheme.qmax
+    rounding = ZERO_POINT_ROUNDINGS[rules.zero_point_rounding]
+
+    def over_scale(bound: Tensor) -> Tensor:
+        if rules.zero_point_division == d.ZeroPointDivision.DIVIDE:
+            return op(divide(bound, scale), rules)
+        return op(bound * op(reciprocal(scale), rules), rules)
+
+    def from_end(code: int, quotient: Tensor) -> Tensor:
+        if rules.zero_point_round_order == d.ZeroPointRoundOrder.ROUND_FIRST:
+            return op(code - rounding(quotient), rules)
+        return rounding(op(code - quotient, rules))
+
+    if rules.zero_point_rule == d.ZeroPointRule.FROM_MIN:
+        zero_point = from_end(qmin, over_scale(low))
+    elif rules.zero_point_rule == d.ZeroPointRule.FROM_MAX:
+        zero_point = from_end(qmax, over_scale(high))
+    else:
+        of_low, of_high = over_scale(low), over_scale(high)
+        errors = op(op(qmin + of_low, rules) + op(qmax + of_high, rules), rules)
+        zero_point = torch.where(errors > 0, from_end(qmin, of_low), from_end(qmax, of_high))
+    return zero_point.clamp(qmin, qmax) if rules.zero_point_clamp == d.ZeroPointClamp.CLAMP else zero_point
+
+
+def cast_to_integer(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Floats cut to an integer dtype, the same on every device: out of range or NaN is what x86 makes of it.
+
+    x86 converts through int32 (int64 for int64): what does not fit is that type's minimum, whose low bits are then kept,
+    so a NaN is 0 in int8, uint8 and int16.
+    """
+    wide = torch.int64 if dtype == torch.int64 else torch.int32
+    limit = -float(torch.iinfo(wide).min)
+    fits = (values < limit) & (values >= -limit)
+    minimum = torch.full_like(values, torch.iinfo(wide).min, dtype=wide)
+    return torch.where(fits, values.masked_fill(~fits, 0).to(wide), minimum).to(dtype)
+
+
+def _divide(t: Tensor, divisor: float, rules: Rules) -> Tensor:
+    """t / divisor as `scalar_division` says, in t's dtype."""
+    by_reciprocal = rules.scalar_division == d.ScalarDivision.RECIPROCAL_MULTIPLY
+    return op(divide_by_reciprocal(t, divisor) if by_reciprocal else divide(t, divisor), rules)

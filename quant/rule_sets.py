@@ -1,0 +1,58 @@
+"""Named rule sets: each a short difference from another, with the reason beside it or in docs/decisions."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from types import MappingProxyType
+
+import torch
+
+from quant.decisions import Accumulate
+from quant.eps import EpsOf, EpsProperty, PropertyDtype
+from quant.product_rules import ProductRules
+from quant.rules import Rules
+
+# torchao 0.18 on CPU eager: the first value of every field.
+TORCHAO = Rules()
+
+# CUDA and XPU eager compute tensor / number as tensor * (1 / number).
+TORCHAO_CUDA = TORCHAO.with_values(scalar_division="reciprocal_multiply")
+
+# torch.compile keeps 16-bit chains in fp32: three decisions at once.
+INDUCTOR = TORCHAO.with_values(qparam_dtype="float32", code_dtype="float32", reciprocal_dtype="code")
+
+# No step depends on promotion, on a device's scalar division, on contraction, or on a compiler keeping a narrow cast.
+ENGINE = replace(
+    TORCHAO.with_values(
+        qparam_dtype="float32",
+        zero_point_scale="stored",
+        code_dtype="float32",
+        code_division="divide",
+        clamp_bound="exact",
+        code_cast="integer",
+        subtract_dtype="float32",
+        rescale_dtype="float32",
+        float_rescale_dtype="float64",  # there code * scale is exact, so a fused addition changes no bit
+        rescale_intermediate="keep",
+        gradient_product="identity",
+    ),
+    default_eps=EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.SCALE),
+    default_scale_dtype=torch.float32,
+    refuse_lossy=True,
+)
+
+RULE_SETS = MappingProxyType({"engine": ENGINE, "torchao": TORCHAO, "torchao_cuda": TORCHAO_CUDA, "inductor": INDUCTOR})
+
+# The exact sum of the exact products has no order, so no library, batch size or thread count can move it.
+ENGINE_PRODUCT = ProductRules(accumulate=Accumulate.EXACT)
+
+PRODUCT_RULE_SETS = MappingProxyType(
+    {"engine": ENGINE_PRODUCT, "torchao": ProductRules(), "torchao_cuda": ProductRules(), "inductor": ProductRules()}
+)
+
+
+def rules_named(name: str) -> tuple[Rules, ProductRules]:
+    """The rules and the product rules of a named set; ValueError lists the names there are."""
+    if name not in RULE_SETS:
+        raise ValueError(f"there is no rule set {name!r}; the named sets are {', '.join(RULE_SETS)}")
+    return RULE_SETS[name], PRODUCT_RULE_SETS[name]

@@ -1,0 +1,95 @@
+"""What is wanted of one tensor, and of one layer: intent as frozen values, apart from how it is carried out (`Rules`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import torch
+
+from quant import legality
+from quant.eps import EpsOf
+from quant.granularity import Granularity, Stacked
+from quant.mapping import Mapping, ZeroPointDomain
+from quant.product_rules import ProductRules
+from quant.rules import Rules
+
+MODEL = "model"  # in place of a dtype: that of the tensor (or model) the scheme is resolved against
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TensorScheme:
+    """Intent for one tensor: the grid, who shares a scale, the mapping, and the dtypes of what is stored.
+
+    `scale_dtype` and `zero_point_dtype` are torch dtypes or "model"; `eps` is a number or an `EpsOf`;
+    `zero_point_dtype` is None exactly in the NONE domain. `preserve_zero=True` means that the range is widened to
+    hold zero. `resolved(dtype)` replaces every "model" and `EpsOf` by what it is for a tensor of that dtype.
+
+    Raises ValueError, naming the fields, their values and what would be legal, for a combination without meaning.
+    """
+
+    bits: int
+    qmin: int
+    qmax: int
+    granularity: Granularity
+    mapping: Mapping = Mapping.SYMMETRIC
+    preserve_zero: bool = True
+    zero_point_domain: ZeroPointDomain = ZeroPointDomain.INT
+    zero_point_dtype: torch.dtype | str | None = torch.int32
+    scale_dtype: torch.dtype | str = MODEL
+    eps: float | EpsOf
+    rules: Rules
+
+    def __post_init__(self) -> None:
+        legality.check_tensor_scheme(self)
+
+    @property
+    def midpoint(self) -> float:
+        """(qmin + qmax + 1) / 2: the code of the range's middle; 0 for a signed grid, 8 for 0..15."""
+        return (self.qmin + self.qmax + 1) / 2
+
+    def resolved(self, dtype: torch.dtype) -> TensorScheme:
+        """This scheme for a tensor of `dtype` (fp32, bf16 or fp16), with no default left in it."""
+        return _resolved(self, dtype)
+
+    def stacked(self) -> TensorScheme:
+        """This scheme for many cases stacked along a new first dimension."""
+        return replace(self, granularity=Stacked(self.granularity))  # type: ignore[arg-type]  # never nested
+
+
+@lru_cache(maxsize=4096)
+def _resolved(scheme: TensorScheme, dtype: torch.dtype) -> TensorScheme:
+    legality.check_input_dtype(dtype)
+    scale_dtype = dtype if scheme.scale_dtype == MODEL else scheme.scale_dtype
+    assert isinstance(scale_dtype, torch.dtype)
+    eps = scheme.eps.resolve(dtype, scale_dtype) if isinstance(scheme.eps, EpsOf) else scheme.eps
+    zero_point_dtype = dtype if scheme.zero_point_dtype == MODEL else scheme.zero_point_dtype
+    resolved = replace(scheme, scale_dtype=scale_dtype, eps=eps, zero_point_dtype=zero_point_dtype)
+    legality.check_resolved(resolved, dtype)
+    return resolved
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuantScheme:
+    """Intent for one layer: its weight, its activation (None = stays float), its output and how operands meet.
+
+    `output_dtype` is a torch dtype or "model" (the weight's dtype). Raises ValueError when the two tensors' schemes
+    and the product rules exclude each other.
+    """
+
+    weight: TensorScheme
+    activation: TensorScheme | None = None
+    output_dtype: torch.dtype | str = MODEL
+    product: ProductRules
+
+    def __post_init__(self) -> None:
+        legality.check_quant_scheme(self)
+
+    def resolved_output_dtype(self, weight_dtype: torch.dtype) -> torch.dtype:
+        """The dtype of the layer's output for a weight of `weight_dtype`."""
+        return self.output_dtype if isinstance(self.output_dtype, torch.dtype) else weight_dtype
+
+    def stacked(self) -> QuantScheme:
+        """This scheme for many cases stacked along a new first dimension."""
+        activation = None if self.activation is None else self.activation.stacked()
+        return replace(self, weight=self.weight.stacked(), activation=activation)

@@ -1,0 +1,69 @@
+"""A weight as a module stores it: integer codes and qparams in buffers, with the dtype it had."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from quant.codes import Quantized, quantize, storage_dtype
+from quant.dequantize import dequantize
+from quant.fake import Operand
+from quant.granularity import groups_of
+from quant.qparams import QParams, choose_qparams, reads_unrounded_scale
+from quant.scheme import TensorScheme
+
+BUFFERS = ("weight_codes", "weight_scale", "weight_zero_point", "weight_unrounded_scale")
+
+
+@dataclass(frozen=True, slots=True)
+class StoredWeight:
+    """Codes with qparams, and the float dtype to which they dequantize."""
+
+    quantized: Quantized
+    dtype: torch.dtype
+
+    @classmethod
+    def of(cls, weight: Tensor, scheme: TensorScheme) -> StoredWeight:
+        """A float weight, quantized."""
+        return cls(quantize(weight, choose_qparams(weight, scheme)), weight.dtype)
+
+    @classmethod
+    def empty(cls, shape: tuple[int, ...], dtype: torch.dtype, scheme: TensorScheme) -> StoredWeight:
+        """Buffers of the right shapes and dtypes, with NaN scales: what is not loaded cannot pass for a weight."""
+        resolved = scheme.resolved(dtype)
+        assert isinstance(resolved.scale_dtype, torch.dtype)
+        qparam_shape = groups_of(resolved.granularity, shape).qparam_shape
+        scale = torch.full(qparam_shape, torch.nan, dtype=resolved.scale_dtype)
+        zero_point = None
+        if isinstance(resolved.zero_point_dtype, torch.dtype):
+            zero_point = torch.zeros(qparam_shape, dtype=resolved.zero_point_dtype)
+        unrounded = torch.full(qparam_shape, torch.nan) if reads_unrounded_scale(scheme.rules) else None
+        qparams = QParams(scale=scale, zero_point=zero_point, scheme=resolved, unrounded_scale=unrounded)
+        codes = torch.zeros(shape, dtype=storage_dtype(scheme.qmin, scheme.qmax))
+        return cls(Quantized(codes=codes, qparams=qparams), dtype)
+
+    def register(self, module: nn.Module) -> None:
+        """Store everything in the module's buffers."""
+        qparams = self.quantized.qparams
+        values = (self.quantized.codes, qparams.scale, qparams.zero_point, qparams.unrounded_scale)
+        for name, value in zip(BUFFERS, values, strict=True):
+            if value is not None:
+                module.register_buffer(name, value)
+
+    @classmethod
+    def read(cls, module: nn.Module, scheme: TensorScheme, dtype: torch.dtype) -> StoredWeight:
+        """What `register` stored, with the scheme that gives it its meaning."""
+        codes, scale, zero_point, unrounded = (module._buffers.get(name) for name in BUFFERS)
+        assert codes is not None and scale is not None
+        qparams = QParams(scale=scale, zero_point=zero_point, scheme=scheme.resolved(dtype), unrounded_scale=unrounded)
+        return cls(Quantized(codes=codes, qparams=qparams), dtype)
+
+    def operand(self) -> Operand:
+        """The weight on its way into a product."""
+        return Operand(
+            qparams=self.quantized.qparams,
+            codes=self.quantized.codes,
+            dequantized=dequantize(self.quantized, self.dtype),
+        )
