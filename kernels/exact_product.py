@@ -39,7 +39,7 @@ def exact_product(
 ) -> Product:
     """value = R_out(sum + bias) with the bias in the accumulator, else R_out(R_out(sum) + bias); sum is exact.
 
-    `x`: [..., M, K], `w`: [..., N, K], `bias`: [..., N], each float32, bfloat16 or float16. Leading dimensions broadcast:
+    `x`: [..., M, K], `w`: [..., N, K], `bias`: [..., N]: float32, bfloat16 or float16. Leading dimensions broadcast:
     stacked cases give the bits they give alone. `out_dtype`: one of the same three; others raise ValueError.
     A sum that is exactly zero is +0 (the accumulator starts at +0, and +0 + -0 = +0 when rounding to nearest), whatever
     the signs of its products; one that rounds to zero keeps its sign. NaN is the positive quiet NaN.
