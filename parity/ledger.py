@@ -3,11 +3,11 @@
 Rows stand in parity/ledger.toml, whose head explains one. A row that lacks a part is refused, not completed.
 """
 
+import datetime
 import re
 import tomllib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -51,8 +51,8 @@ class Row:
     reason: str
     owner: str
     link: str
-    date: date
-    expires: date
+    date: datetime.date
+    expires: datetime.date
 
     def covers(self, values: Mapping[str, str]) -> bool:
         """Whether a cell with these axis values is one the row may speak of. Raises LedgerError for an unknown axis."""
@@ -71,7 +71,7 @@ class Row:
             and (not self.count_classes or signature.count_class in self.count_classes)
         )
 
-    def expired(self, today: date) -> bool:
+    def expired(self, today: datetime.date) -> bool:
         """Whether the last day on which it excused anything is past."""
         return today > self.expires
 
@@ -123,7 +123,7 @@ def _wrong_types(row: Mapping[str, Any]) -> list[str]:
         elif not row[key].strip() and key not in ("cause", "link"):
             faults.append(f"{key} is empty; a known divergence needs one.")
     for key in ("date", "expires"):
-        if not isinstance(row[key], date) or isinstance(row[key], datetime):
+        if not isinstance(row[key], datetime.date) or isinstance(row[key], datetime.datetime):
             faults.append(f"{key} is {row[key]!r}; it must be a date such as 2026-01-31.")
     for key in ("ulp_class", "count_class"):
         if not isinstance(row[key], str) and not (_is_texts(row[key]) and row[key]):
