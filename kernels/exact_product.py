@@ -44,9 +44,9 @@ def exact_product(
     A sum that is exactly zero is +0 (the accumulator starts at +0, and +0 + -0 = +0 when rounding to nearest), whatever
     the signs of its products; one that rounds to zero keeps its sign. NaN is the positive quiet NaN.
     """
-    for role, dtype in (("x", x.dtype), ("w", w.dtype), ("bias", bias.dtype if bias is not None else out_dtype)):
-        if dtype not in _DTYPES:
-            raise ValueError(f"{role} is {dtype}, but an exact product takes float32, bfloat16 or float16.")
+    for role, operand in (("x", x), ("w", w), ("bias", x if bias is None else bias)):
+        if operand.dtype not in _DTYPES:
+            raise ValueError(f"{role} is {operand.dtype}, but an exact product takes float32, bfloat16 or float16.")
     if out_dtype not in _DTYPES:
         raise ValueError(f"out_dtype is {out_dtype}, but an exact product is rounded to float32, bfloat16 or float16.")
     addend = None if bias is None else bias.to(torch.float64).unsqueeze(-2)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 
 def round_to_odd(x: Tensor, bits: int) -> Tensor:
-    """odd_bits(x): float64 `x` cut to `bits` significant bits (1 to 52), the last one set if anything was dropped."""
+    """odd_bits(x): float64 `x` cut to `bits` significant bits (2 to 52), the last one set if anything was dropped."""
     dropped = 2 ** (53 - bits) - 1  # mask of the bits to drop
     fields = x.view(torch.int64)
     carry = (fields & dropped) + dropped  # reaches the last kept bit exactly when a dropped bit is set

@@ -18,11 +18,13 @@ def rounded(exact: Fraction, dtype: torch.dtype) -> float:
     step = max(_binade(exact), Fraction(info.smallest_normal)) * Fraction(info.eps)
     nearest = round(exact / step) * step  # Python rounds a Fraction's halves to even
     size = float(abs(nearest)) if abs(nearest) <= Fraction(info.max) else math.inf
-    return math.copysign(size, exact)
+    return -size if exact < 0 else size
 
 
 def rounded_to_odd(exact: Fraction, bits: int) -> float:
     """`exact` itself if `bits` significant bits hold it, else the neighbour whose last one is odd (no subnormals)."""
+    if exact == 0:
+        return 0.0
     step = _binade(exact) * Fraction(2, 2**bits)
     below = math.floor(exact / step)
     return float((below if below * step == exact else below | 1) * step)
