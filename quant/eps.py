@@ -16,7 +16,7 @@ class EpsProperty(StrEnum):
 
 
 class PropertyDtype(StrEnum):
-    """Whose property: the quantized tensor's dtype, the stored scale's, or a fixed one."""
+    """Whose property: the quantized tensor's dtype, the stored scale's (fp32's for a wider scale), or a fixed one."""
 
     INPUT = "input"
     SCALE = "scale"
@@ -34,6 +34,7 @@ class EpsOf:
 
     def resolve(self, input_dtype: torch.dtype, scale_dtype: torch.dtype) -> float:
         """The number, once the dtypes of the tensor and of its stored scale are known."""
-        dtypes = {PropertyDtype.INPUT: input_dtype, PropertyDtype.SCALE: scale_dtype}
+        narrowed = torch.float32 if scale_dtype == torch.float64 else scale_dtype
+        dtypes = {PropertyDtype.INPUT: input_dtype, PropertyDtype.SCALE: narrowed}
         finfo = torch.finfo(dtypes.get(self.dtype) or getattr(torch, self.dtype.value))
         return float(finfo.eps if self.property is EpsProperty.EPS else finfo.smallest_normal)

@@ -1,0 +1,197 @@
+"""The dimensions of the matrix, their values, and which points have a meaning: data, never computed by quant's checks.
+
+An axis value "preset" means what the cell's preset says; PRESETS spells that out, so that legality is decided on
+concrete values alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Final
+
+PRESET: Final = "preset"
+FLOATS: Final = ("fp32", "bf16", "fp16")
+SCALES: Final = ("model", "fp32", "bf16", "fp16", "fp64")
+INTEGERS: Final = ("int8", "uint8", "int16", "int32", "int64")
+# eps: smallest normal of the stored scale's dtype; of the tensor's dtype; eps of the tensor's dtype; 2**-23; 2**-7; a number.
+EPSES: Final = ("normal", "input_normal", "input_eps", "f32eps", "bf16eps", "1e-3")
+FAMILIES: Final = (
+    "directed",
+    "random",
+    "ties",
+    "eps_edge",
+    "outlier",
+    "one_sided",
+    "zeros",
+    "subnormal",
+    "huge",
+    "integers",
+    "specials",
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Axis:
+    """One dimension: its values, the default that ids leave out, and what it means."""
+
+    name: str
+    default: str
+    values: tuple[str, ...]
+    meaning: str
+
+
+AXES: Final[Mapping[str, Axis]] = MappingProxyType(
+    {
+        axis.name: axis
+        for axis in (
+            Axis(
+                name="preset",
+                default="int8_dynamic_intx_weight",
+                values=(
+                    "int8_dynamic_intx_weight",
+                    "intx_weight_only",
+                    "int8_dynamic_int4_weight",
+                    "xnnpack_recipe",
+                    "int4_weight_only",
+                ),
+                meaning="the named scheme that every other axis starts from",
+            ),
+            Axis(name="op", default="linear", values=("linear", "embedding"), meaning="the layer"),
+            Axis(name="dtype", default="fp32", values=FLOATS, meaning="dtype of weight and input"),
+            Axis(name="scale", default=PRESET, values=(PRESET, *SCALES), meaning="dtype of the stored weight scale"),
+            Axis(name="ascale", default=PRESET, values=(PRESET, *SCALES), meaning="dtype of the activation scale"),
+            Axis(
+                name="domain",
+                default=PRESET,
+                values=(PRESET, "int", "float", "none"),
+                meaning="zero-point domain of the weight",
+            ),
+            Axis(
+                name="zp",
+                default=PRESET,
+                values=(PRESET, *INTEGERS, *FLOATS),
+                meaning="dtype of the weight's zero point",
+            ),
+            Axis(name="pz", default=PRESET, values=(PRESET, "yes", "no"), meaning="preserve_zero of the weight"),
+            Axis(name="eps", default=PRESET, values=(PRESET, *EPSES), meaning="eps of the weight"),
+            Axis(name="aeps", default=PRESET, values=(PRESET, *EPSES), meaning="eps of the activation"),
+            Axis(
+                name="bits",
+                default=PRESET,
+                values=(PRESET, "1", "2", "3", "4", "5", "6", "7", "8"),
+                meaning="bits of the weight's codes",
+            ),
+            Axis(
+                name="group",
+                default=PRESET,
+                values=(PRESET, "16", "32", "64", "channel", "tensor", "row", "block"),
+                meaning="who shares a weight scale: groups of 16, 32, 64, channels, all, rows, blocks of 2x16",
+            ),
+            Axis(
+                name="mapping",
+                default=PRESET,
+                values=(PRESET, "symmetric", "no_clipping", "asymmetric"),
+                meaning="mapping of the weight",
+            ),
+            Axis(
+                name="act",
+                default=PRESET,
+                values=(PRESET, "none", "asymmetric", "symmetric"),
+                meaning="int8 activations per token, or none",
+            ),
+            Axis(name="bias", default="yes", values=("yes", "no"), meaning="whether the linear layer has a bias"),
+            Axis(name="rank", default="2", values=("1", "2", "3", "4"), meaning="dimensions of the input"),
+            Axis(
+                name="shape",
+                default="32x64",
+                values=("32x64", "5x64", "8x192", "4x48"),
+                meaning="rows x columns of the weight; 48 does not divide into groups of 32",
+            ),
+            Axis(name="family", default="directed", values=FAMILIES, meaning="what the inputs aim at"),
+            Axis(
+                name="case",
+                default="0",
+                values=tuple(str(i) for i in range(64)),
+                meaning="which draw of the family: another seed",
+            ),
+            Axis(
+                name="layout",
+                default="contiguous",
+                values=("contiguous", "transposed", "sliced", "offset", "expanded"),
+                meaning="strides of weight and input",
+            ),
+            Axis(name="steps", default="0", values=("0", "1", "3"), meaning="training steps before convert"),
+            Axis(name="threads", default="1", values=("1", "2"), meaning="torch threads"),
+            Axis(name="device", default="cpu", values=("cpu", "cuda", "xpu", "mps"), meaning="where engine lanes run"),
+        )
+    }
+)
+
+_DYNAMIC = {"act": "asymmetric", "mapping": "symmetric", "domain": "int", "pz": "yes"}
+# What "preset" means on each axis, for the engine's rules; "" = the axis does not act.
+PRESETS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
+    {
+        "int8_dynamic_intx_weight": _DYNAMIC
+        | {"bits": "4", "group": "32", "scale": "fp32", "ascale": "fp32", "eps": "normal", "aeps": "normal"},
+        "intx_weight_only": _DYNAMIC
+        | {"act": "none", "bits": "8", "group": "channel", "scale": "fp32", "ascale": "", "eps": "normal", "aeps": ""},
+        "int8_dynamic_int4_weight": _DYNAMIC
+        | {"bits": "4", "group": "32", "scale": "fp32", "ascale": "fp32", "eps": "normal", "aeps": "f32eps"},
+        "xnnpack_recipe": _DYNAMIC
+        | {"bits": "4", "group": "32", "scale": "bf16", "ascale": "fp32", "eps": "bf16eps", "aeps": "f32eps"},
+        "int4_weight_only": {
+            "act": "none",
+            "mapping": "asymmetric",
+            "domain": "float",
+            "pz": "no",
+            "bits": "4",
+            "group": "32",
+            "scale": "fp32",
+            "ascale": "",
+            "eps": "1e-6",
+            "aeps": "",
+        },
+    }
+)
+
+# The dtype that "preset" means for a zero point, by domain.
+ZERO_POINTS: Final[Mapping[str, str]] = MappingProxyType({"int": "int8", "float": "model", "none": "absent"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forbidden:
+    """A combination of concrete values without meaning: every named axis at one of the listed values."""
+
+    where: Mapping[str, tuple[str, ...]]
+    reason: str
+
+    def holds(self, point: Mapping[str, str]) -> bool:
+        """Whether a point of concrete values is such a combination."""
+        return all(point[axis] in values for axis, values in self.where.items())
+
+
+# The weight's grid is signed under INT and NONE and 0 .. 2**bits - 1 under FLOAT.
+FORBIDDEN: Final = (
+    Forbidden(where={"mapping": ("symmetric", "no_clipping"), "pz": ("no",)}, reason="a symmetric range holds zero"),
+    Forbidden(
+        where={"mapping": ("symmetric", "no_clipping"), "domain": ("float",)},
+        reason="a float zero point places an asymmetric range",
+    ),
+    Forbidden(where={"mapping": ("asymmetric",), "domain": ("none",)}, reason="an asymmetric range needs a zero point"),
+    Forbidden(where={"domain": ("none",), "zp": (*INTEGERS, *FLOATS)}, reason="no zero point, hence no dtype of one"),
+    Forbidden(where={"domain": ("float",), "zp": INTEGERS}, reason="an integer dtype cuts a float zero point"),
+    Forbidden(where={"mapping": ("no_clipping",), "bits": ("1",)}, reason="the grid [-1, 0] has no positive end"),
+    Forbidden(
+        where={"domain": ("int",), "mapping": ("asymmetric",), "zp": ("uint8",)},
+        reason="uint8 holds no negative zero point",
+    ),
+    Forbidden(where={"scale": ("fp16",), "eps": ("2**-126",)}, reason="eps rounds to zero in fp16"),
+    Forbidden(
+        where={"ascale": ("fp16",), "aeps": ("2**-126",), "act": ("asymmetric", "symmetric"), "op": ("linear",)},
+        reason="eps rounds to zero in fp16",
+    ),
+    Forbidden(where={"shape": ("4x48",), "group": ("32", "64")}, reason="48 columns do not divide into groups"),
+    Forbidden(where={"shape": ("5x64",), "group": ("block",)}, reason="5 rows do not divide into blocks of two"),
+)

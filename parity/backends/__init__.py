@@ -1,0 +1,1 @@
+"""Backends: each turns (flow, layer, input, scheme) into a trace. One module a backend; none compares or judges."""

@@ -1,0 +1,38 @@
+"""What a backend is: something that can run a flow on a layer and return the trace of its stages."""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from torch import Tensor, nn
+
+from parity.lanes import Flow, Lane
+from parity.trace import Trace
+from quant import QuantScheme
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Implemented by a third party and found by the entry point `parity.backends`.
+
+    A backend never compares and never judges. It raises ValueError for a scheme without meaning, and NotExpressible for
+    one that has a meaning but no counterpart in this backend.
+    """
+
+    name: str
+    flows: tuple[Flow, ...]
+
+    def unrun(self, lane: Lane) -> str | None:
+        """Why this lane cannot run on this machine ("no cuda device"), or None when it can."""
+        ...
+
+    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
+        """The stages of `lane.flow` on a float nn.Linear or nn.Embedding (never modified) and its input x.
+
+        `steps` is the number of training steps between prepare and convert; PTQ is then given the trained weights.
+        """
+        ...
+
+
+class NotExpressible(Exception):
+    """This backend has no counterpart of the scheme; the message says what it lacks."""
