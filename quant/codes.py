@@ -12,9 +12,9 @@ from kernels.fma import fma
 from kernels.narrow import narrow
 from kernels.rounding import half_away, half_away_by_adding, half_even, half_up, truncate
 from quant import decisions as d
+from quant.computed import code_dtype_of, origin_dtype_of, quotient_dtype_of
 from quant.device import op
 from quant.granularity import Groups, groups_of
-from quant.legality import code_dtype_of
 from quant.mapping import ZeroPointDomain
 from quant.qparams import QParams, cast_to_integer, replace_zero_scale
 from quant.rules import Rules
@@ -176,7 +176,7 @@ def _add_zero_point(codes: Tensor, zero_point: Tensor, rules: Rules) -> Tensor:
 def _float_domain_quotient(x: Tensor, scale: Tensor, qparams: QParams, groups: Groups) -> Tensor:
     """(x - o) / s with o the value whose code is 0: z - s * mid, or the group's minimum."""
     scheme, rules = qparams.scheme, qparams.scheme.rules
-    dtype = code_dtype_of(scheme, x.dtype)
+    dtype, origin_dtype = quotient_dtype_of(scheme, x.dtype), origin_dtype_of(scheme, x.dtype)
     if rules.float_code_origin == d.FloatCodeOrigin.MIN:
         if qparams.minimum is None:
             raise ValueError(
@@ -185,14 +185,8 @@ def _float_domain_quotient(x: Tensor, scale: Tensor, qparams: QParams, groups: G
         origin = groups.spread(qparams.minimum)
     else:
         assert qparams.zero_point is not None
-        assert isinstance(scheme.scale_dtype, torch.dtype)
-        origin_dtype = torch.promote_types(scheme.scale_dtype, qparams.zero_point.dtype)
-        if rules.code_dtype != d.CodeDtype.PROMOTED:
-            origin_dtype = dtype
         offset = op(narrow(scale, origin_dtype) * scheme.midpoint, rules)
         origin = op(groups.spread(qparams.zero_point).to(origin_dtype) - offset, rules)
-    if rules.code_dtype == d.CodeDtype.PROMOTED:
-        dtype = torch.promote_types(dtype, origin.dtype)
     distance = op(narrow(x, dtype) - narrow(origin, dtype), rules)
     if rules.float_code_division == d.FloatCodeDivision.DIVIDE:
         return op(divide(distance, narrow(scale, dtype)), rules)

@@ -10,6 +10,7 @@ from kernels.narrow import narrow
 from kernels.round_to_odd import add_to_odd
 from quant import decisions as d
 from quant.codes import Quantized, scale_in_use, zero_point_in_use
+from quant.computed import rescale_dtype_of
 from quant.device import op
 from quant.granularity import groups_of
 from quant.legality import INPUT_DTYPES
@@ -28,20 +29,6 @@ def dequantize(quantized: Quantized, dtype: torch.dtype) -> Tensor:
         raise ValueError(f"dtype is {dtype}; dequantize returns float32, bfloat16 or float16")
     with torch.no_grad():
         return _dequantize(quantized, dtype)
-
-
-def rescale_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
-    """T, the dtype of (q - z) * s for an output of `dtype`; the FLOAT domain declares its own."""
-    rules, scale_dtype = scheme.rules, scheme.scale_dtype
-    rule = rules.float_rescale_dtype if scheme.zero_point_domain == ZeroPointDomain.FLOAT else rules.rescale_dtype
-    assert isinstance(scale_dtype, torch.dtype)
-    return {
-        d.RescaleDtype.PROMOTED: torch.promote_types(dtype, scale_dtype),
-        d.RescaleDtype.SCALE: scale_dtype,
-        d.RescaleDtype.OUTPUT: dtype,
-        d.RescaleDtype.FLOAT32: torch.float32,
-        d.RescaleDtype.FLOAT64: torch.float64,
-    }[rule]
 
 
 def _dequantize(quantized: Quantized, dtype: torch.dtype) -> Tensor:

@@ -9,8 +9,8 @@ from kernels.divide import divide, reciprocal
 from kernels.narrow import narrow
 from quant import decisions as d
 from quant.codes import scale_in_use, unrounded_code_values
+from quant.computed import code_dtype_of
 from quant.granularity import groups_of
-from quant.legality import code_dtype_of
 from quant.qparams import QParams
 
 

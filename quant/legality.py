@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from quant import decisions as d
+from quant.computed import code_dtype_of
 from quant.eps import EpsOf
 from quant.granularity import PerAxis, PerRow, PerTensor, PerToken, Stacked
 from quant.mapping import Mapping, ZeroPointDomain
@@ -91,18 +92,6 @@ def check_quant_scheme(scheme: QuantScheme) -> None:
                 f"product_operands is codes and the {side}'s zero_point_domain is float: a float zero point does not "
                 "enter an integer sum; use the int or none domain"
             )
-
-
-def code_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
-    """C, the dtype in which x/s is computed, for a resolved scheme and a tensor of `dtype`."""
-    assert isinstance(scheme.scale_dtype, torch.dtype)
-    return {
-        d.CodeDtype.PROMOTED: torch.promote_types(dtype, scheme.scale_dtype),
-        d.CodeDtype.INPUT: dtype,
-        d.CodeDtype.SCALE: scheme.scale_dtype,
-        d.CodeDtype.FLOAT32: torch.float32,
-        d.CodeDtype.FLOAT64: torch.float64,
-    }[scheme.rules.code_dtype]
 
 
 def _check_grid(scheme: TensorScheme) -> None:

@@ -19,6 +19,7 @@ from kernels.divide import divide, divide_by_reciprocal, reciprocal
 from kernels.narrow import narrow
 from kernels.rounding import half_away, half_even, truncate
 from quant import decisions as d
+from quant.computed import qparam_dtype_of
 from quant.device import op
 from quant.granularity import Groups, groups_of
 from quant.mapping import Mapping, ZeroPointDomain
@@ -79,13 +80,6 @@ def _choose(x: Tensor, groups: Groups, scheme: TensorScheme) -> QParams:
 def reads_unrounded_scale(rules: Rules) -> bool:
     """Whether a later step reads the scale as it was before its rounding to S."""
     return d.ScaleSource.UNROUNDED in (rules.code_scale, rules.dequantize_scale)
-
-
-def qparam_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
-    """Q, the dtype in which range, scale and zero point of a tensor of `dtype` are computed."""
-    if scheme.rules.qparam_dtype == d.QparamDtype.INPUT:
-        return dtype
-    return torch.float32 if scheme.rules.qparam_dtype == d.QparamDtype.FLOAT32 else torch.float64
 
 
 def _range(x: Tensor, reduced: tuple[int, ...], scheme: TensorScheme) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,89 @@
+"""The dtype in which each step of a resolved scheme is computed: every promotion of the rules, once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import torch
+
+from quant import decisions as d
+from quant.mapping import ZeroPointDomain
+
+if TYPE_CHECKING:
+    from quant.scheme import TensorScheme
+
+
+@lru_cache(maxsize=4096)
+def computed_dtypes(scheme: TensorScheme, dtype: torch.dtype) -> Mapping[str, torch.dtype]:
+    """Stage suffix -> dtype of its arithmetic, for a tensor of `dtype`: scale, zero_point, codes, dequantized.
+
+    What a stage is *stored* in may be narrower. No zero_point in the NONE domain. `dequantized` is the dtype of the
+    multiplication by the scale (float32 under a fused multiply-add), for an output of `dtype`. Raises what
+    `scheme.resolved(dtype)` raises.
+    """
+    resolved = scheme.resolved(dtype)
+    stages = {
+        "scale": qparam_dtype_of(resolved, dtype),
+        "zero_point": qparam_dtype_of(resolved, dtype),
+        "codes": quotient_dtype_of(resolved, dtype),
+        "dequantized": rescale_dtype_of(resolved, dtype),
+    }
+    if resolved.zero_point_domain == ZeroPointDomain.NONE:
+        del stages["zero_point"]
+    return MappingProxyType(stages)
+
+
+def qparam_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+    """Q, the dtype in which range, scale and zero point of a tensor of `dtype` are computed."""
+    if scheme.rules.qparam_dtype == d.QparamDtype.INPUT:
+        return dtype
+    return torch.float32 if scheme.rules.qparam_dtype == d.QparamDtype.FLOAT32 else torch.float64
+
+
+def code_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+    """C, the dtype in which x/s is computed in the INT and NONE domains, for a tensor of `dtype`."""
+    assert isinstance(scheme.scale_dtype, torch.dtype)
+    return {
+        d.CodeDtype.PROMOTED: torch.promote_types(dtype, scheme.scale_dtype),
+        d.CodeDtype.INPUT: dtype,
+        d.CodeDtype.SCALE: scheme.scale_dtype,
+        d.CodeDtype.FLOAT32: torch.float32,
+        d.CodeDtype.FLOAT64: torch.float64,
+    }[scheme.rules.code_dtype]
+
+
+def origin_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+    """Dtype of o, the value whose code is 0 in the FLOAT domain: P(S, Z) under promotion, as torchao has it, else C."""
+    if scheme.rules.code_dtype != d.CodeDtype.PROMOTED:
+        return code_dtype_of(scheme, dtype)
+    if scheme.rules.float_code_origin == d.FloatCodeOrigin.MIN:
+        return qparam_dtype_of(scheme, dtype)
+    assert isinstance(scheme.scale_dtype, torch.dtype) and isinstance(scheme.zero_point_dtype, torch.dtype)
+    return torch.promote_types(scheme.scale_dtype, scheme.zero_point_dtype)
+
+
+def quotient_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+    """Dtype of x/s, and in the FLOAT domain of (x - o)/s: C, there promoted with the dtype of o."""
+    quotient = code_dtype_of(scheme, dtype)
+    if scheme.zero_point_domain != ZeroPointDomain.FLOAT:
+        return quotient
+    return torch.promote_types(quotient, origin_dtype_of(scheme, dtype))
+
+
+def rescale_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+    """T, the dtype of (q - z) * s for an output of `dtype`; the FLOAT domain declares its own, a fused one is fp32."""
+    rules, scale_dtype = scheme.rules, scheme.scale_dtype
+    in_float_domain = scheme.zero_point_domain == ZeroPointDomain.FLOAT
+    if in_float_domain and rules.rescale_fusion != d.RescaleFusion.TWO_ROUNDINGS:
+        return torch.float32
+    assert isinstance(scale_dtype, torch.dtype)
+    return {
+        d.RescaleDtype.PROMOTED: torch.promote_types(dtype, scale_dtype),
+        d.RescaleDtype.SCALE: scale_dtype,
+        d.RescaleDtype.OUTPUT: dtype,
+        d.RescaleDtype.FLOAT32: torch.float32,
+        d.RescaleDtype.FLOAT64: torch.float64,
+    }[rules.float_rescale_dtype if in_float_domain else rules.rescale_dtype]
