@@ -58,7 +58,7 @@ def normal_like(word: Tensor, dtype: torch.dtype) -> Tensor:
     if word.dim() == 0 or word.shape[-1] % WORDS_PER_NORMAL:
         raise ValueError(f"each value is made of {WORDS_PER_NORMAL} words on the last axis, but it is {word.shape}")
     four = word.unflatten(-1, (-1, WORDS_PER_NORMAL)) if word.numel() else word.reshape(*word.shape[:-1], 0, 4)
-    fields = torch.stack([_shift_right(four[..., :3], at) & 0xFFFF for at in (0, 16, 32, 48)])
+    fields = torch.stack([four[..., :3] >> at & 0xFFFF for at in (0, 16, 32, 48)])
     n = ((fields.sum(dim=(0, -1)) - 393210) << 33) + _shift_right(four[..., 3], 31) - (1 << 32)
     return _round_once(n.to(torch.float64) * 2.0**-49, dtype)
 
@@ -69,8 +69,8 @@ def _signed(value: int) -> int:
 
 
 def _shift_right(z: Tensor, by: int) -> Tensor:
-    """Logical shift of 64-bit words: torch's >> copies the sign in."""
-    return (z >> by) & ((1 << (64 - by)) - 1) if by else z
+    """Logical shift of 64-bit words by 1 to 63: torch's >> copies the sign in."""
+    return (z >> by) & ((1 << (64 - by)) - 1)
 
 
 def _round_once(x: Tensor, dtype: torch.dtype) -> Tensor:
