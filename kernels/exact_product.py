@@ -17,10 +17,9 @@ from torch import Tensor
 
 from kernels.narrow import narrow
 from kernels.round_to_odd import add_to_odd, sum_to_odd
-from kernels.significance import fits, sliced, slices_needed, spans
+from kernels.significance import cut, exact_bits, fits, sliced, spans
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_EXACT_BITS = 53  # float64 holds every integer up to 2^53
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +60,7 @@ def exact_product(
 
 def _unrounded(x: Tensor, w: Tensor, addend: Tensor | None) -> Product:
     """odd_53(x @ w.T + addend) in float64, which one more rounding to 24 bits or fewer makes correctly rounded."""
-    budget = _EXACT_BITS - _log2_ceil(x.shape[-1])
+    budget = exact_bits(x.shape[-1])
     rows = torch.cat((x.flatten(0, -2), w.flatten(0, -2)))
     if rows.numel():
         largest = rows.abs().amax(-1, keepdim=True)
@@ -91,8 +90,8 @@ def _examined(x: Tensor, w: Tensor, addend: Tensor | None, rows: Tensor, largest
         addend = None if addend is None else torch.where(addend.isfinite(), addend, 0.0)
     top, bits = spans(rows, largest)
     (top_x, top_w), (bits_x, bits_w) = _parted(top, x, w), _parted(bits, x, w)
-    proven = (bits_x + bits_w.mT <= _EXACT_BITS - _log2_ceil(x.shape[-1])) & finite
-    width, slices = _cut(int(bits_x.max()), int(bits_w.max()), x.shape[-1])
+    proven = (bits_x + bits_w.mT <= exact_bits(x.shape[-1])) & finite
+    width, slices = cut(int(bits_x.max()), int(bits_w.max()), x.shape[-1])
     terms = _slice_products(sliced(x, top_x, width, slices[0]), sliced(w, top_w, width, slices[1]))
     total = sum_to_odd(terms if addend is None else [*terms, addend]) + 0.0  # makes a zero sum +0
     certified, nonfinite = int(proven.sum()), 0
@@ -114,23 +113,6 @@ def _parted(rows: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
     return of_x.unflatten(0, x.shape[:-1]), of_w.unflatten(0, w.shape[:-1])
 
 
-def _cut(bits_x: int, bits_w: int, k: int) -> tuple[int, tuple[int, int]]:
-    """(width, slices of x and of w) such that a sum over K and over all pairs of slices with one unit is exact.
-
-    Uncut when K * 2^(bits_x + bits_w) <= 2^53. Else K * pairs * 2^(2 * width) <= 2^53; pairs, the smaller of the two
-    numbers of slices, may itself grow as the width shrinks.
-    """
-    if bits_x + bits_w <= _EXACT_BITS - _log2_ceil(k):
-        return _EXACT_BITS, (1, 1)
-    pairs = 1
-    while True:
-        width = (_EXACT_BITS - _log2_ceil(k * pairs)) // 2
-        slices = slices_needed(bits_x, width), slices_needed(bits_w, width)
-        if min(slices) <= pairs:
-            return width, slices
-        pairs = min(slices)
-
-
 def _slice_products(slices_x: list[Tensor], slices_w: list[Tensor]) -> list[Tensor]:
     """The exact sums, for d = 0, 1, ..., of all slices_x[i] @ slices_w[d - i].T, whose unit depends on d alone."""
     blocks = torch.cat(slices_x, dim=-2) @ torch.cat(slices_w, dim=-2).mT
@@ -142,7 +124,3 @@ def _slice_products(slices_x: list[Tensor], slices_w: list[Tensor]) -> list[Tens
             else:
                 sums.append(block)
     return sums
-
-
-def _log2_ceil(n: int) -> int:
-    return max(0, n - 1).bit_length()

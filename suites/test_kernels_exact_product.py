@@ -130,6 +130,8 @@ def test_a_zero_sum_is_positive_and_an_underflow_keeps_its_sign() -> None:
     for bias in (None, torch.tensor([-0.0])):
         value = exact_product(x, w, bias, torch.float32).value
         assert same_bits(value, torch.tensor([[0.0], [0.0], [-0.0], [0.0]]))
+    beside_nan = exact_product(torch.tensor([[-0.0], [torch.nan]]), torch.ones(2, 1), None, torch.float32).value
+    assert same_bits(beside_nan, torch.tensor([[0.0, 0.0], [torch.nan, torch.nan]]))
 
 
 def test_a_bias_after_the_output_cast_is_a_second_rounding() -> None:
@@ -156,8 +158,9 @@ def test_infinities_and_nan_touch_their_own_outputs_only(out: torch.dtype) -> No
     assert with_bias.nonfinite == 3
 
 
+@pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_stacking_threads_and_order_move_no_bit(dtype: torch.dtype) -> None:
+def test_stacking_threads_order_and_device_move_no_bit(dtype: torch.dtype, device: str) -> None:
     cases = [
         (rows(i, [i % 6, 0, (i + 3) % 6, 1], 48, dtype), rows(99 + i, [0, (i + 1) % 6, 1], 48, dtype))
         for i in range(12)
@@ -167,6 +170,8 @@ def test_stacking_threads_and_order_move_no_bit(dtype: torch.dtype) -> None:
     x, w, bias = torch.stack([c[0] for c in cases]), torch.stack([c[1] for c in cases]), torch.stack(biases)
     stacked = exact_product(x, w, bias, dtype).value
     assert same_bits(stacked, torch.stack(alone))
+    elsewhere = exact_product(x.to(device), w.to(device), bias.to(device), dtype).value
+    assert same_bits(elsewhere.cpu(), stacked)
     halves = [exact_product(x[part], w[part], bias[part], dtype).value for part in (slice(0, 5), slice(5, 12))]
     assert same_bits(torch.cat(halves), stacked)
     nested = exact_product(x.unflatten(0, (3, 4)), w.unflatten(0, (3, 4)), bias.unflatten(0, (3, 4)), dtype).value
@@ -187,6 +192,21 @@ def test_a_shared_weight_broadcasts_over_stacked_inputs() -> None:
     x, w = rows(1, [0, 2, 3, 4, 0, 1], 20, torch.float32).unflatten(0, (3, 2)), rows(2, [0, 3], 20, torch.float32)
     together = exact_product(x, w, None, torch.float32).value
     assert same_bits(together, torch.stack([exact_product(one, w, None, torch.float32).value for one in x]))
+
+
+@pytest.mark.parametrize("k", [64, 1024])
+def test_partial_sums_that_grow_large_and_cancel_late(k: int) -> None:
+    """The second half of each sum takes back the first but for an ulp or two; a tiny last value forces slices."""
+    random = Random(k)
+    x = torch.tensor([[random.uniform(0.5, 1) for _ in range(k)] for _ in range(3)])
+    w = torch.tensor([[random.uniform(0.5, 1) for _ in range(k)] for _ in range(3)])
+    nearly_w = w.clone()
+    nearly_w[:, ::7] = nearly_w[:, ::7].nextafter(torch.tensor(1.0))
+    tiny = torch.full((3, 1), 2.0**-60)
+    x, w = torch.cat([x, -x, tiny], -1), torch.cat([w, nearly_w, tiny], -1)
+    product = exact_product(x, w, None, torch.float32)
+    assert same_bits(product.value, oracle(x, w, None, torch.float32))
+    assert product.sliced == 9
 
 
 @pytest.mark.parametrize("device", DEVICES)

@@ -1,10 +1,21 @@
-"""Compiled by inductor, the elementwise kernels give the bits they give eagerly. One graph: compiling costs seconds."""
+"""On every device, eager or compiled by inductor, the elementwise kernels give the bits they give on CPU, eager."""
 
 import pytest
 import torch
 from torch import Tensor
 
-from kernels import divide, flush, fma, half_away, half_away_by_adding, half_up, narrow, reciprocal
+from kernels import (
+    divide,
+    divide_by_reciprocal,
+    flush,
+    fma,
+    half_away,
+    half_away_by_adding,
+    half_up,
+    narrow,
+    reciprocal,
+)
+from suites.bit_patterns import DEVICES
 from suites.rationals import SIXTEEN_BITS, neighbourhoods, same_bits
 
 
@@ -18,6 +29,7 @@ def everything(x: Tensor, y: Tensor, quotients: Tensor, halves: Tensor) -> dict[
         "divide": divide(quotients, quotients.flip(0)) * y,
         "reciprocal": reciprocal(quotients) + y,
         "divide by a number": divide(quotients, 7.5) + y,
+        "divide_by_reciprocal": divide_by_reciprocal(quotients, 7.5),
         "fma": fma(quotients, quotients.flip(0), -(quotients * quotients.flip(0))) * y,
         "half_away": half_away(halves * y),
         "half_away_by_adding": half_away_by_adding(halves * y),
@@ -27,14 +39,21 @@ def everything(x: Tensor, y: Tensor, quotients: Tensor, halves: Tensor) -> dict[
     }
 
 
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own, on importing inductor
-def test_a_compiler_moves_no_bit() -> None:
+def inputs() -> tuple[Tensor, ...]:
     x = torch.cat([neighbourhoods(d, torch.float32)[0].flatten() for d in SIXTEEN_BITS])
     x = torch.cat([x, torch.tensor([torch.inf, -torch.inf, torch.nan])])
     # Bit patterns from 2^-10 up to 2^10 in steps of a prime: all kinds of significands, quotients in the normal range.
     quotients = torch.arange(0x3A800000, 0x44800000, 4099, dtype=torch.int32).view(torch.float32)
     halves = torch.arange(-4096, 4096) / 2 + torch.tensor([[0.0], [2.0**-25], [-(2.0**-25)]])
-    inputs = (x, torch.tensor(1.7), quotients, halves)
-    eager, compiled = everything(*inputs), torch.compile(everything)(*inputs)
-    assert [name for name, value in eager.items() if not same_bits(value, compiled[name])] == []
+    return x, torch.tensor(1.7), quotients, halves
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.filterwarnings("ignore:.*script_method:DeprecationWarning")  # torch's own, on importing inductor
+def test_neither_a_device_nor_a_compiler_moves_a_bit(device: str) -> None:
+    """One graph for all kernels: compiling costs seconds."""
+    there = tuple(t.to(device) for t in inputs())
+    expected, eager, compiled = everything(*inputs()), everything(*there), torch.compile(everything)(*there)
+    assert [name for name, value in expected.items() if not same_bits(value, eager[name].cpu())] == []
+    assert [name for name, value in expected.items() if not same_bits(value, compiled[name].cpu())] == []
