@@ -1,0 +1,120 @@
+"""The engine's lanes: the public flow on a real module, its stages read from what the module stored and returned."""
+
+from __future__ import annotations
+
+import copy
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from parity.lanes import Flow, Lane
+from parity.trace import Stage, Trace
+from quant import QuantScheme, convert, prepare, quantize_
+from quant.computed import computed_dtypes
+from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
+from quant.fake import Operand
+from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
+from parity.training import train
+
+Quantized = QuantizedLinear | QuantizedEmbedding
+Prepared = FakeQuantizedLinear | FakeQuantizedEmbedding
+
+
+class EngineBackend:
+    """quant/ as a backend: PTQ = quantize_, QAT-prepare = prepare in eval, QAT-convert = convert after a round trip
+    through state dicts.
+    """
+
+    name = "engine"
+    flows = (Flow.PTQ, Flow.QAT_PREPARE, Flow.QAT_CONVERT)
+
+    def unrun(self, lane: Lane) -> str | None:
+        """Why the lane's device or mode is not to be had here."""
+        if lane.mode != "eager":
+            return f"the engine's {lane.mode} lane is not built"
+        return missing_device(lane.device)
+
+    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
+        """The stages of one flow on a copy of `layer`. Raises ValueError for a scheme without meaning."""
+        own = copy.deepcopy(layer)
+        if lane.flow is Flow.PTQ:
+            if steps:
+                trained = train(cast(Prepared, prepare(own, scheme)), x, steps)
+                own = _float_layer_like(layer, trained)
+            module = cast(Quantized, quantize_(own, scheme))
+        else:
+            prepared = train(cast(Prepared, prepare(own, scheme)), x, steps).eval()
+            if lane.flow is Flow.QAT_PREPARE:
+                with torch.no_grad():
+                    return trace_of(prepared.stages(x), scheme)
+            module = _through_state_dict(cast(Quantized, convert(_reloaded(prepared, scheme))), scheme)
+        with torch.no_grad():
+            return trace_of(module.stages(x), scheme)
+
+
+def missing_device(device: str) -> str | None:
+    """Why a device is not to be had here, or None."""
+    available = {
+        "cpu": lambda: True,
+        "cuda": torch.cuda.is_available,
+        "xpu": torch.xpu.is_available,
+        "mps": torch.backends.mps.is_available,
+    }
+    return None if available[device]() else f"no {device} device"
+
+
+def trace_of(stages: LayerStages, scheme: QuantScheme) -> Trace:
+    """A layer's stages under their names, each with the dtype it was computed in."""
+    found: list[Stage] = []
+    if stages.input is not None:
+        found += _operand_stages("input", stages.input)
+    found += _operand_stages("weight", stages.weight)
+    found.append(Stage(name="output", tensor=stages.output, computed=stages.output.dtype))
+    return Trace(found)
+
+
+def _operand_stages(side: str, operand: Operand) -> list[Stage]:
+    qparams = operand.qparams
+    computed = computed_dtypes(qparams.scheme, operand.dequantized.dtype)
+    values = {
+        "scale": qparams.scale,
+        "zero_point": qparams.zero_point,
+        "codes": operand.codes,
+        "dequantized": operand.dequantized,
+    }
+    return [
+        Stage(name=f"{side}.{name}", tensor=value, computed=computed[name])
+        for name, value in values.items()
+        if value is not None
+    ]
+
+
+def _float_layer_like(layer: nn.Module, trained: Prepared) -> nn.Module:
+    """A float layer of the kind `layer` is, with the trained parameters."""
+    fresh = copy.deepcopy(layer)
+    fresh.load_state_dict(trained.state_dict())
+    return fresh
+
+
+def _reloaded(prepared: Prepared, scheme: QuantScheme) -> Prepared:
+    """A second prepared layer that knows the first only through its state dict."""
+    other = copy.copy(prepared)
+    other._parameters = {
+        name: None if value is None else nn.Parameter(torch.full_like(value, torch.nan))
+        for name, value in prepared._parameters.items()
+    }
+    other.load_state_dict(prepared.state_dict())
+    return other
+
+
+def _through_state_dict(module: Quantized, scheme: QuantScheme) -> Quantized:
+    """A second quantized layer that knows the first only through its state dict."""
+    shape = tuple(cast(Tensor, module._buffers["weight_codes"]).shape)
+    other: Quantized
+    if isinstance(module, QuantizedLinear):
+        other = QuantizedLinear.empty(shape, module.dtype, scheme, bias=module.bias is not None)
+    else:
+        other = QuantizedEmbedding.empty(shape, module.dtype, scheme)
+    other.load_state_dict(module.state_dict())
+    return other.to(cast(Tensor, module._buffers["weight_codes"]).device)

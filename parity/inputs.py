@@ -1,0 +1,139 @@
+"""A cell's input is a function of its id: weight, bias and activation, alone or stacked with others, the same bits.
+
+Values come from a counter-based integer generator; which scheme they aim at is the cell's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from parity.cells import Cell
+from parity.counter import normal_like, seed_of, words
+from parity.fills import FAMILY_FILLS, Target
+from parity.schemes import DTYPES
+from quant import QuantScheme, TensorScheme
+from quant.granularity import groups_of
+
+TOKENS = 8
+SHAPES_BY_RANK = {"1": (), "2": (TOKENS,), "3": (2, TOKENS // 2), "4": (2, 2, TOKENS // 4)}
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """What a case feeds every lane; every tensor has a leading dimension of cases, contiguous.
+
+    weight [S, N, K], bias [S, N] or None, x [S, ..., K] (indices [S, ...] for an embedding).
+    """
+
+    weight: Tensor
+    bias: Tensor | None
+    x: Tensor
+
+    def case(self, i: int) -> Inputs:
+        """Case i as a stack of one."""
+        return Inputs(
+            self.weight[i : i + 1], None if self.bias is None else self.bias[i : i + 1], self.x[i : i + 1]
+        )
+
+
+def make_inputs(cells: Sequence[Cell], schemes: Sequence[QuantScheme]) -> Inputs:
+    """The inputs of cells of one configuration. `schemes` are what its lanes carry out: ties are laid at their scales.
+
+    Raises ValueError when the weight's shape does not fit a scheme.
+    """
+    cell = cells[0]
+    dtype = DTYPES[cell["dtype"]]
+    rows, columns = (int(n) for n in cell["shape"].split("x"))
+    shift = [int(c["case"]) for c in cells]
+    families = [c["family"] for c in cells]
+    weight = _filled(
+        _seeds(cells, "weight"), families, shift, (rows, columns), [s.weight.resolved(dtype) for s in schemes], dtype
+    )
+    shape = SHAPES_BY_RANK[cell["rank"]]
+    if cell["op"] == "embedding":
+        count = max(1, torch.Size(shape).numel())
+        indices = (words(_seeds(cells, "input"), count) >> 1) % rows
+        return Inputs(weight, None, indices.reshape(len(cells), *shape))
+    activations = [s.activation.resolved(dtype) for s in schemes if s.activation is not None]
+    x = _filled(_seeds(cells, "input"), families, shift, (*shape, columns), activations, dtype)
+    if cell["layout"] == "expanded" and x.dim() > 2:
+        x = x[:, :1].expand(x.shape).contiguous()
+    bias = None
+    if cell["bias"] == "yes":
+        bias = normal_like(words(_seeds(cells, "bias"), 4 * rows), dtype)
+    return Inputs(weight, bias, x)
+
+
+def _seeds(cells: Sequence[Cell], role: str) -> list[int]:
+    return [seed_of(cell.id, role) for cell in cells]
+
+
+def _filled(
+    seeds: Sequence[int],
+    families: Sequence[str],
+    shifts: Sequence[int],
+    shape: tuple[int, ...],
+    schemes: Sequence[TensorScheme],
+    dtype: torch.dtype,
+) -> Tensor:
+    """[S, *shape]: the groups of every case filled, each by the next fill of its family."""
+    size = torch.Size(shape).numel()
+    drawn = words(seeds, size)
+    if set(families) == {"random"}:
+        return normal_like(words(seeds, 4 * size), dtype).reshape(-1, *shape)
+    grouping = _Grouping.of(schemes[0] if schemes else None, shape)
+    groups = grouping.split(drawn)
+    values = torch.empty(groups.shape, dtype=dtype)
+    for (family, position, aim), places in _plan(families, shifts, groups.shape[1], max(1, len(schemes))).items():
+        at, group = (torch.tensor(index) for index in zip(*places, strict=True))
+        target = Target(dtype=dtype, scheme=schemes[aim] if schemes else None)
+        values[at, group] = FAMILY_FILLS[family][position](groups[at, group], target).to(dtype)
+    return grouping.join(values)
+
+
+def _plan(
+    families: Sequence[str], shifts: Sequence[int], count: int, schemes: int
+) -> dict[tuple[str, int, int], list[tuple[int, int]]]:
+    """(family, fill, scheme aimed at) -> the (case, group) places it fills: a function of each case's own id."""
+    plan: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
+    for i, (family, shift) in enumerate(zip(families, shifts, strict=True)):
+        fills = len(FAMILY_FILLS[family])
+        for g in range(count):
+            turn, position = divmod(g + shift * count, fills)
+            plan.setdefault((family, position, (turn + position // 2) % schemes), []).append((i, g))
+    return plan
+
+
+@dataclass(frozen=True, slots=True)
+class _Grouping:
+    """[S, size] as [S, groups, group size] and back to [S, *shape], whatever dimensions a group spans."""
+
+    view: tuple[int, ...]
+    order: tuple[int, ...]
+    group_size: int
+    shape: tuple[int, ...]
+
+    @classmethod
+    def of(cls, scheme: TensorScheme | None, shape: tuple[int, ...]) -> _Grouping:
+        """Groups as the scheme shares scales, or one group a row where nothing is quantized."""
+        if scheme is None:
+            view, reduced = shape, (len(shape) - 1,)
+        else:
+            groups = groups_of(scheme.granularity, shape)
+            view, reduced = groups.view, groups.reduced
+        kept = tuple(i for i in range(len(view)) if i not in reduced)
+        group_size = torch.Size(view[i] for i in reduced).numel()
+        return cls(view=view, order=(*kept, *reduced), group_size=group_size, shape=shape)
+
+    def split(self, flat: Tensor) -> Tensor:
+        ordered = flat.reshape(-1, *self.view).permute(0, *(i + 1 for i in self.order))
+        return ordered.reshape(len(flat), -1, self.group_size)
+
+    def join(self, groups: Tensor) -> Tensor:
+        ordered = groups.reshape(-1, *(self.view[i] for i in self.order))
+        back = sorted(range(len(self.order)), key=self.order.__getitem__)
+        return ordered.permute(0, *(i + 1 for i in back)).reshape(-1, *self.shape)

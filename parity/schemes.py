@@ -1,0 +1,107 @@
+"""The QuantScheme a cell means under a rule set: its preset, with every axis that differs put in its place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any, Final
+
+import torch
+
+import quant
+from parity.axes import PRESET
+from parity.cells import Cell
+from quant import EpsOf, EpsProperty, PerAxis, PerBlock, PerGroup, PerRow, PerTensor, PropertyDtype
+from quant.presets import signed_grid
+from quant.scheme import MODEL
+
+DTYPES: Final[Mapping[str, torch.dtype]] = {
+    "fp32": torch.float32,
+    "bf16": torch.bfloat16,
+    "fp16": torch.float16,
+    "fp64": torch.float64,
+    "int8": torch.int8,
+    "uint8": torch.uint8,
+    "int16": torch.int16,
+    "int32": torch.int32,
+    "int64": torch.int64,
+}
+_EPS: Final[Mapping[str, EpsOf | float]] = {
+    "normal": EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.SCALE),
+    "input_normal": EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.INPUT),
+    "input_eps": EpsOf(EpsProperty.EPS, PropertyDtype.INPUT),
+    "f32eps": EpsOf(EpsProperty.EPS, PropertyDtype.FLOAT32),
+    "bf16eps": EpsOf(EpsProperty.EPS, PropertyDtype.BFLOAT16),
+    "1e-3": 1e-3,
+}
+_GRANULARITIES: Final[Mapping[str, quant.scheme.Granularity]] = {
+    "16": PerGroup(16),
+    "32": PerGroup(32),
+    "64": PerGroup(64),
+    "channel": PerAxis(0),
+    "tensor": PerTensor(),
+    "row": PerRow(),
+    "block": PerBlock((2, 16)),
+}
+_MAPPINGS: Final[Mapping[str, quant.Mapping]] = {
+    "symmetric": quant.Mapping.SYMMETRIC,
+    "no_clipping": quant.Mapping.SYMMETRIC_NO_CLIPPING,
+    "asymmetric": quant.Mapping.ASYMMETRIC,
+}
+
+
+def scheme_of(cell: Cell, rules: str = "engine") -> quant.QuantScheme:
+    """The cell's scheme under a named rule set, whose own defaults stand wherever an axis says "preset".
+
+    Raises ValueError when the combination has no meaning: an illegal cell ends here, or at the tensor's shape.
+    """
+    return _scheme(cell.configuration, rules)
+
+
+@lru_cache(maxsize=16384)
+def _scheme(cell: Cell, rules: str) -> quant.QuantScheme:
+    preset: Callable[..., quant.QuantScheme] = getattr(quant.presets, cell["preset"])
+    scheme = preset(rules=rules)
+    if cell["act"] == "none":
+        scheme = replace(scheme, activation=None)
+    elif cell["act"] != PRESET:
+        mapping = _MAPPINGS[cell["act"]]
+        donor = quant.presets.int8_dynamic_intx_weight(rules=rules, activation_mapping=mapping).activation
+        assert donor is not None
+        if scheme.activation is not None:  # a preset's own dtype and eps outlive a change of mapping
+            donor = replace(donor, scale_dtype=scheme.activation.scale_dtype, eps=scheme.activation.eps)
+        scheme = replace(scheme, activation=donor)
+    if scheme.activation is not None:
+        scheme = replace(scheme, activation=replace(scheme.activation, **_given(cell, scale="ascale", eps="aeps")))
+    return replace(scheme, weight=replace(scheme.weight, **_weight_changes(cell, scheme.weight)))
+
+
+def _given(cell: Cell, *, scale: str, eps: str) -> dict[str, Any]:
+    """scale_dtype and eps of one operand, where the cell names them."""
+    changes: dict[str, Any] = {}
+    if cell[scale] != PRESET:
+        changes["scale_dtype"] = MODEL if cell[scale] == MODEL else DTYPES[cell[scale]]
+    if cell[eps] != PRESET:
+        changes["eps"] = _EPS[cell[eps]]
+    return changes
+
+
+def _weight_changes(cell: Cell, weight: quant.TensorScheme) -> dict[str, Any]:
+    """The fields of the weight's scheme that the cell's axes change; the grid and Z follow bits and domain."""
+    changes = _given(cell, scale="scale", eps="eps")
+    if cell["group"] != PRESET:
+        changes["granularity"] = _GRANULARITIES[cell["group"]]
+    if cell["mapping"] != PRESET:
+        changes["mapping"] = _MAPPINGS[cell["mapping"]]
+    if cell["pz"] != PRESET:
+        changes["preserve_zero"] = cell["pz"] == "yes"
+    domain = weight.zero_point_domain if cell["domain"] == PRESET else quant.ZeroPointDomain(cell["domain"])
+    bits = weight.bits if cell["bits"] == PRESET else int(cell["bits"])
+    qmin, qmax = (0, 2**bits - 1) if domain == quant.ZeroPointDomain.FLOAT else signed_grid(bits)
+    changes |= {"zero_point_domain": domain, "bits": bits, "qmin": qmin, "qmax": qmax}
+    if cell["zp"] != PRESET:
+        changes["zero_point_dtype"] = DTYPES[cell["zp"]]
+    elif domain != weight.zero_point_domain:
+        changes["zero_point_dtype"] = {"int": torch.int8, "float": MODEL, "none": None}[domain.value]
+    return changes

@@ -1,0 +1,32 @@
+"""A few deterministic training steps between prepare and convert: plain gradient descent against a counter's gradient."""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from parity.counter import normal_like, words
+
+LEARNING_RATE = 2.0**-6  # a power of two: the step is exact before it is added
+Layer = TypeVar("Layer", bound=nn.Module)
+
+
+def train(layer: Layer, x: Tensor, steps: int) -> Layer:
+    """`steps` steps of w -= rate * grad_w in place, the output's gradient drawn for each step; returns the layer.
+
+    The same layer and input give the same bits whichever lane asks, as far as the layer's products are order-free.
+    """
+    layer.train()
+    for step in range(steps):
+        layer.zero_grad()
+        output = layer(x)
+        drawn = normal_like(words(step + 1, 4 * output.numel()), output.dtype)
+        output.backward(drawn.reshape(output.shape).to(output.device))
+        with torch.no_grad():
+            for parameter in layer.parameters():
+                if parameter.grad is not None:
+                    parameter -= LEARNING_RATE * parameter.grad
+    layer.zero_grad()
+    return layer
