@@ -57,6 +57,11 @@ def test_within_needs_every_stage_within() -> None:
     assert (broken.verdict, broken.first_stage) == (Verdict.DIVERGED, "output")
 
 
+def test_within_names_the_first_stage_that_uses_the_contract() -> None:
+    record = verdict_on(same("weight.codes"), differing("output"), differing("grad.input"), contract_text="ulp<=1")
+    assert (record.verdict, record.first_stage) == (Verdict.WITHIN, "output")
+
+
 def test_a_divergence_starts_where_the_contract_is_broken_not_where_it_is_used() -> None:
     record = verdict_on(differing("weight.scale"), differing("output"), contract_text="exact, weight.scale:ulp<=1")
     assert (record.verdict, record.first_stage) == (Verdict.DIVERGED, "output")
@@ -161,6 +166,11 @@ def test_a_lane_that_moves_when_run_again_is_nondeterministic() -> None:
 
 def test_a_divergence_that_stays_when_run_again_is_a_divergence() -> None:
     assert verdict_on(differing("output"), again=(A, B)).verdict is Verdict.DIVERGED
+
+
+def test_a_lane_that_ran_did_not_raise_whatever_its_message_says() -> None:
+    ran = replace(A, message="ValueError: eps is 0")
+    assert verdict_on(a=ran, b=replace(B, message=ran.message), legal=False).verdict is Verdict.DIVERGED
 
 
 def test_every_kind_of_value_error_is_one() -> None:

@@ -76,7 +76,10 @@ def test_what_no_row_describes_stays_diverged(record: EdgeRecord) -> None:
 
 
 def test_another_edge_is_another_divergence() -> None:
-    assert settling(ROW.replace(EDGE, "torch:ptq~engine:ptq")).excuse(diverged()).verdict is Verdict.DIVERGED
+    other = ROW.replace(EDGE, "torch:ptq~engine:ptq")
+    assert settling(other).excuse(diverged()).verdict is Verdict.DIVERGED
+    (row,) = parse_ledger(other)
+    assert not row.describes(signature_of(EDGE, differing("weight.codes")))
 
 
 def test_a_row_with_a_cause_excuses_that_cause_alone() -> None:
@@ -182,6 +185,11 @@ def test_shards_count_together() -> None:
     assert first.stale
     first.merge(second)
     assert first.stale == ()
+    empty = settling(ROW)
+    third = settling(ROW)
+    third.excuse(pair("dtype:bf16"))
+    empty.merge(third)
+    assert [row.id for row in empty.stale] == ["float-codes"]
 
 
 @pytest.mark.parametrize(

@@ -220,6 +220,8 @@ def test_a_pair_nobody_planned_is_red(stray: object) -> None:
     count = reconciliation(manifest(), [pair(), stray])  # type: ignore[list-item]
     assert count.lost == 0
     assert len(count.sentences) == 1
+    # Nor does it make up for one that is lost.
+    assert reconciliation(manifest(), [stray]).lost == 1  # type: ignore[list-item]
 
 
 def test_plain_records_import_no_tensors() -> None:
