@@ -9,7 +9,7 @@ import pytest
 from parity.contract import contract
 from parity.exit_codes import ExitCode, combine, exit_code
 from parity.manifest import Manifest, reconciliation
-from parity.record import ByStage
+from parity.record import ByStage, EdgeRecord
 from parity.signature import Signature, raised_signature, signature_of, ulp_class, with_cause
 from parity.verdicts import GREEN, INCOMPLETE, NEW_DIVERGENCES, Verdict
 from suites.plain_records import EDGE, ENVIRONMENT, differing, lane, manifest, one_sided, pair, same, unlike
@@ -27,7 +27,7 @@ def test_stages_are_found_by_name_and_by_place() -> None:
 
 def test_records_cannot_be_rewritten() -> None:
     with pytest.raises(FrozenInstanceError):
-        lane().cell = "other"  # type: ignore[misc]
+        lane().cell = "other"  # type: ignore[misc]  # the write that must fail
 
 
 def test_identical_needs_equal_elements_shape_and_a_comparable_dtype() -> None:
@@ -216,12 +216,12 @@ def test_a_lost_pair_cannot_hide_behind_one_judged_twice() -> None:
 
 
 @pytest.mark.parametrize("stray", [pair("dtype:bf16"), pair("default", edge="engine:ptq~torchao:ptq")])
-def test_a_pair_nobody_planned_is_red(stray: object) -> None:
-    count = reconciliation(manifest(), [pair(), stray])  # type: ignore[list-item]
+def test_a_pair_nobody_planned_is_red(stray: EdgeRecord) -> None:
+    count = reconciliation(manifest(), [pair(), stray])
     assert count.lost == 0
     assert len(count.sentences) == 1
     # Nor does it make up for one that is lost.
-    assert reconciliation(manifest(), [stray]).lost == 1  # type: ignore[list-item]
+    assert reconciliation(manifest(), [stray]).lost == 1
 
 
 def test_plain_records_import_no_tensors() -> None:

@@ -31,9 +31,9 @@ def test_equal_runs_have_not_moved() -> None:
     assert diff.summary() == "0 of 3 common lane records moved; 0 new, 0 gone."
 
 
-def stages_of(record: LaneRecord, **changes: object) -> LaneRecord:
-    first, *rest = record.stages
-    return replace(record, stages=ByStage((replace(first, **changes), *rest)))  # type: ignore[arg-type]
+def with_scale(*, dtype: str = "bfloat16", computed: str = "float32", shape: tuple[int, ...] = (8, 1)) -> LaneRecord:
+    scale, codes = lane().stages
+    return replace(lane(), stages=ByStage((replace(scale, dtype=dtype, computed=computed, shape=shape), codes)))
 
 
 @pytest.mark.parametrize(
@@ -41,8 +41,8 @@ def stages_of(record: LaneRecord, **changes: object) -> LaneRecord:
     [
         (lane(digests=CODES_MOVED), "weight.codes"),
         (lane(digests=BOTH_MOVED), "weight.scale"),
-        (stages_of(lane(), dtype="float32"), "weight.scale"),
-        (stages_of(lane(), shape=(1, 8)), "weight.scale"),
+        (with_scale(dtype="float32"), "weight.scale"),
+        (with_scale(shape=(1, 8)), "weight.scale"),
         (replace(lane(), stages=ByStage(lane().stages[:1])), "weight.codes"),
         (replace(lane(), stages=ByStage(lane().stages[1:])), "weight.scale"),
         (lane(outcome=Outcome.RAISED, message="ValueError: x"), "outcome"),
@@ -54,7 +54,7 @@ def test_the_first_moved_stage_is_named(after: LaneRecord, stage: str) -> None:
 
 
 def test_what_moves_no_bit_has_not_moved() -> None:
-    after = replace(stages_of(lane(), computed="float64"), coverage=(), message="slower")
+    after = replace(with_scale(computed="float64"), coverage=(), message="slower")
     assert compared([lane()], [after]).moved == ()
 
 

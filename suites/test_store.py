@@ -10,7 +10,7 @@ import pytest
 
 from parity import whole_file
 from parity.evidence import EvidenceWriter, Header, evidence_headers, read_evidence
-from parity.manifest import RunStatus, reconciliation
+from parity.manifest import Manifest, RunStatus, reconciliation
 from parity.record import ByStage, EdgeRecord, Element, LaneRecord
 from parity.setting import Environment
 from parity.store import RunWriter, StoreError, finished_cells, load_run, newest_run
@@ -241,10 +241,10 @@ def test_a_resumed_run_goes_on_and_drops_halves(directory: Path) -> None:
         (replace(manifest(CELLS), environment=replace(ENVIRONMENT, subject={})), "the code under test is another"),
     ],
 )
-def test_another_run_is_not_resumed(directory: Path, other: object, sentence: str) -> None:
+def test_another_run_is_not_resumed(directory: Path, other: Manifest, sentence: str) -> None:
     written(directory)
     with pytest.raises(StoreError, match=sentence):
-        RunWriter(directory, other, resume=True)  # type: ignore[arg-type]
+        RunWriter(directory, other, resume=True)
 
 
 def test_edges_are_changed_only_where_they_change(directory: Path) -> None:
