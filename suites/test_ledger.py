@@ -125,7 +125,8 @@ def test_a_row_whose_pairs_ran_without_diverging_is_stale_and_they_are_fixed() -
 def test_a_row_is_in_use_while_one_of_its_pairs_diverges() -> None:
     ledger = settling(ROW)
     records = [ledger.excuse(record) for record in (pair("dtype:bf16"), diverged("dtype:fp16"))]
-    assert ledger.stale == ledger.sentences == ()
+    assert ledger.stale == ()
+    assert ledger.sentences == ()
     assert [ledger.fixed(record) for record in records] == records
 
 
