@@ -12,6 +12,7 @@ from kernels.narrow import narrow
 from kernels.round_to_odd import round_to_odd
 from kernels.rounding import half_away, half_away_by_adding, half_even, half_up, truncate
 from kernels.sequential_product import sequential_product
+from kernels.tf32 import round_to_tf32
 
 __all__ = [
     "Product",
@@ -28,6 +29,7 @@ __all__ = [
     "narrow",
     "reciprocal",
     "round_to_odd",
+    "round_to_tf32",
     "sequential_product",
     "truncate",
 ]

@@ -34,7 +34,7 @@ def everything(x: Tensor, y: Tensor, quotients: Tensor, halves: Tensor) -> dict[
         "half_away": half_away(halves * y),
         "half_away_by_adding": half_away_by_adding(halves * y),
         "half_up": half_up(halves * y),
-        "half_up bfloat16": half_up(halves.to(torch.bfloat16)),
+        "half_up bfloat16": half_up(narrow(halves, torch.bfloat16)),
         "flush": flush(x) * y,
     }
 
