@@ -53,7 +53,7 @@ def exact_product(
     value = narrow(product.value, out_dtype)
     if addend is not None and not bias_in_accumulator:
         value = narrow(add_to_odd(value.to(torch.float64), addend), out_dtype)
-    if product.nonfinite:
+    if product.nonfinite or not bias_in_accumulator:
         value = torch.where(value.isnan(), torch.nan, value)
     return replace(product, value=value)
 
@@ -62,7 +62,7 @@ def _unrounded(x: Tensor, w: Tensor, addend: Tensor | None) -> Product:
     """odd_53(x @ w.T + addend) in float64, which one more rounding to 24 bits or fewer makes correctly rounded."""
     budget = exact_bits(x.shape[-1])
     rows = torch.cat((x.flatten(0, -2), w.flatten(0, -2)))
-    if rows.numel():
+    if x.numel() and w.numel():
         largest = rows.abs().amax(-1, keepdim=True)
         finite_addend = addend is None or isfinite(addend.sum())  # finite float32 cannot overflow float64
         if not (finite_addend and fits(rows, largest, budget // 2)):

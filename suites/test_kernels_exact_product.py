@@ -156,6 +156,9 @@ def test_infinities_and_nan_touch_their_own_outputs_only(out: torch.dtype) -> No
     with_bias = exact_product(x[:1], w, bias, out)
     assert same_bits(with_bias.value, torch.tensor([[nan, inf, big[2], inf]], dtype=torch.float64).to(out))
     assert with_bias.nonfinite == 3
+    overflow = torch.full((1, 1), torch.finfo(torch.float32).max)
+    against = exact_product(overflow, overflow, torch.tensor([-inf]), torch.float32, bias_in_accumulator=False)
+    assert against.value.view(torch.int32).item() == torch.tensor(nan).view(torch.int32).item()
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -239,7 +242,8 @@ def test_empty_operands_give_zeros_or_nothing() -> None:
     assert same_bits(
         exact_product(torch.ones(2, 0), torch.ones(3, 0), None, torch.float16).value, torch.zeros(2, 3).half()
     )
-    assert exact_product(torch.ones(0, 4), torch.ones(3, 4), None, torch.float32).value.shape == (0, 3)
+    unfit = rows(0, [2, 2, 2], 4, torch.float32)
+    assert exact_product(torch.ones(0, 4), unfit, None, torch.float32).value.shape == (0, 3)
 
 
 def test_other_dtypes_are_refused() -> None:
