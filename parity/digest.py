@@ -27,7 +27,7 @@ def digests(stacked: Tensor) -> list[str]:
     if stacked.dim() == 0:
         raise ValueError("digests needs a leading axis of cases, but the tensor is 0-d; digest(x) takes one case")
     head = blake2b(_header(stacked), digest_size=_DIGEST_BYTES)
-    data = memoryview(_little_endian(stacked))
+    data = memoryview(little_endian(stacked))
     n = stacked.shape[0]
     size = len(data) // n if n else 0
     texts = []
@@ -43,6 +43,7 @@ def _header(stacked: Tensor) -> bytes:
     return f"{dtype_name(stacked.dtype)}[{','.join(map(str, stacked.shape[1:]))}]\0".encode()
 
 
-def _little_endian(x: Tensor) -> bytes:
+def little_endian(x: Tensor) -> bytes:
+    """The canonical bits of x, row by row, as little-endian bytes."""
     array = bits(x).cpu().numpy()
     return (array if sys.byteorder == "little" else array.byteswap()).tobytes()

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import torch
 from torch import Tensor
 
 from parity.cells import Cell
 from parity.counter import normal_like, seed_of, words
+from parity.digest import digests
 from parity.fills import FAMILY_FILLS, Target
 from parity.schemes import DTYPES
 from quant import QuantScheme, TensorScheme
@@ -57,15 +59,19 @@ def make_inputs(cells: Sequence[Cell], schemes: Sequence[QuantScheme]) -> Inputs
     if cell["op"] == "embedding":
         count = max(1, torch.Size(shape).numel())
         indices = (words(_seeds(cells, "input"), count) >> 1) % rows
-        return Inputs(weight, None, indices.reshape(len(cells), *shape))
+        return Inputs(weight, None, _expandable(indices.reshape(len(cells), *shape), cell))
     activations = [s.activation.resolved(dtype) for s in schemes if s.activation is not None]
     x = _filled(_seeds(cells, "input"), families, shift, (*shape, columns), activations, dtype)
-    if cell["layout"] == "expanded" and x.dim() > 2:
-        x = x[:, :1].expand(x.shape).contiguous()
+    x = _expandable(x, cell)
     bias = None
     if cell["bias"] == "yes":
         bias = normal_like(words(_seeds(cells, "bias"), 4 * rows), dtype)
     return Inputs(weight, bias, x)
+
+
+def _expandable(x: Tensor, cell: Cell) -> Tensor:
+    """x as it is, or its first row throughout where the layout will be a view that repeats it."""
+    return x[:, :1].expand(x.shape).contiguous() if cell["layout"] == "expanded" and x.dim() > 2 else x
 
 
 def _seeds(cells: Sequence[Cell], role: str) -> list[int]:
@@ -137,3 +143,9 @@ class _Grouping:
         ordered = groups.reshape(-1, *(self.view[i] for i in self.order))
         back = sorted(range(len(self.order)), key=self.order.__getitem__)
         return ordered.permute(0, *(i + 1 for i in back)).reshape(-1, *self.shape)
+
+
+def input_digests(inputs: Inputs) -> list[str]:
+    """One digest a case, of its weight, bias and activation together."""
+    parts = [digests(tensor) for tensor in (inputs.weight, inputs.bias, inputs.x) if tensor is not None]
+    return [blake2b("".join(texts).encode(), digest_size=8).hexdigest() for texts in zip(*parts, strict=True)]

@@ -1,0 +1,55 @@
+"""What a case visited of the places where formulas part, counted from a lane's trace and its resolved schemes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from parity.trace import Trace
+from quant import QuantScheme, TensorScheme, ZeroPointDomain
+from quant.granularity import groups_of
+
+METERS = ("ties", "clamp_edges", "eps_active", "subnormal_scales", "saturated_zero_points")
+
+
+def coverage(trace: Trace, scheme: QuantScheme, weight: Tensor, x: Tensor, cases: int) -> list[dict[str, int]]:
+    """For each of `cases` stacked cases, how many elements or groups met each meter, weight and input added.
+
+    ties: x / scale is exactly half-way; clamp_edges: codes at qmin or qmax; eps_active: scales equal to eps;
+    subnormal_scales: scales below their dtype's normal range; saturated_zero_points: asymmetric ones at qmin or qmax.
+    """
+    totals = torch.zeros(len(METERS), cases, dtype=torch.int64)
+    for side, tensor, tensor_scheme in (("weight", weight, scheme.weight), ("input", x, scheme.activation)):
+        if tensor_scheme is not None and trace.find(f"{side}.codes") is not None:
+            totals += torch.stack(_meters(trace, side, tensor, tensor_scheme.resolved(tensor.dtype), cases))
+    return [dict(zip(METERS, counts, strict=True)) for counts in totals.T.tolist()]
+
+
+def _meters(trace: Trace, side: str, x: Tensor, scheme: TensorScheme, cases: int) -> Sequence[Tensor]:
+    scale, codes = trace[f"{side}.scale"].tensor.cpu(), trace[f"{side}.codes"].tensor.cpu()
+    groups = groups_of(scheme.granularity, tuple(x.shape))
+
+    def per_case(hits: Tensor) -> Tensor:
+        return hits.reshape(cases, -1).sum(1)
+
+    zero = torch.zeros(cases, dtype=torch.int64)
+    zero_point = trace.find(f"{side}.zero_point")
+    saturated = zero
+    origin: Tensor | float = 0.0
+    if zero_point is not None and scheme.zero_point_domain == ZeroPointDomain.FLOAT:
+        origin = groups.spread(zero_point.tensor.cpu()).double()
+    elif zero_point is not None and scheme.mapping == "asymmetric":
+        values = zero_point.tensor.cpu()
+        saturated = per_case((values == scheme.qmin) | (values == scheme.qmax))
+    quotient = (groups.split(x.cpu()).double() - origin) / groups.spread(scale).double()
+    assert isinstance(scheme.scale_dtype, torch.dtype)
+    eps = torch.tensor(scheme.eps, dtype=torch.float64).to(scheme.scale_dtype)
+    return (
+        per_case((quotient - quotient.floor() == 0.5) & quotient.isfinite()),
+        per_case((codes == scheme.qmin) | (codes == scheme.qmax)),
+        per_case(scale == eps),
+        per_case((scale != 0) & (scale.abs() < torch.finfo(scale.dtype).smallest_normal)),
+        saturated,
+    )

@@ -1,0 +1,81 @@
+"""Which lanes are compared on a cell, and what each pair promises: declared pairs, never all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+from parity.backends.torchao_cells import LEGACY, TORCHAO, hard_coded, inexpressible
+from parity.cells import Cell, illegal_reason
+from parity.lanes import Flow, Lane
+
+EXACT = "exact"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """A declared pair of lanes with its contract; `a` is the one whose values are shown first."""
+
+    a: Lane
+    b: Lane
+    contract: str = EXACT
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.a}~{self.b}"
+
+
+def triangle(backend: str, *, device: str = "cpu", flows: tuple[Flow, ...] = tuple(Flow)) -> tuple[Edge, ...]:
+    """Every pair of a backend's own flows: they are one computation that stops and resumes in different places."""
+    lanes = [Lane(backend=backend, flow=flow, device=device) for flow in flows]
+    why = f"{backend}'s flows carry out one scheme"
+    return tuple(Edge(a=a, b=b, why=why) for i, a in enumerate(lanes) for b in lanes[i + 1 :])
+
+
+def across_devices(backend: str, device: str) -> tuple[Edge, ...]:
+    """Each flow on cpu against the same flow on another device."""
+    lanes = [Lane(backend=backend, flow=flow) for flow in Flow]
+    return tuple(Edge(a=lane, b=lane.on(device), why="one flow gives the same bits on every device") for lane in lanes)
+
+
+def against_engine(backend: str, rules: str, flows: tuple[Flow, ...]) -> tuple[Edge, ...]:
+    """Each flow of a foreign backend against the engine under the rules that backend is declared to follow."""
+    return tuple(
+        Edge(
+            a=Lane(backend=backend, flow=flow),
+            b=Lane(backend="engine", rules=rules, flow=flow),
+            why=f"{backend} is declared to follow the rule set {rules}",
+        )
+        for flow in flows
+    )
+
+
+@lru_cache(maxsize=65536)
+def edges_of(cell: Cell) -> tuple[Edge, ...]:
+    """The edges judged on a cell. An illegal cell is offered to the engine alone: every flow must refuse it."""
+    device = cell["device"]
+    edges = triangle("engine", device=device)
+    if device != "cpu":
+        return edges + across_devices("engine", device)
+    if illegal_reason(cell) is not None:
+        return edges
+    flows = _expressed(cell, TORCHAO)
+    legacy = _expressed(cell, LEGACY)
+    edges += triangle(TORCHAO, flows=flows) + against_engine(TORCHAO, "torchao", flows)
+    edges += triangle(LEGACY, flows=legacy)
+    if not hard_coded(cell):
+        edges += against_engine(LEGACY, "torchao", legacy)
+    if Flow.QAT_CONVERT in legacy and Flow.PTQ in flows:
+        edges += (
+            Edge(
+                a=Lane(backend=TORCHAO, flow=Flow.PTQ),
+                b=Lane(backend=LEGACY, flow=Flow.QAT_CONVERT),
+                why="both are torchao's 8da4w: PTQ is to give what was trained for",
+            ),
+        )
+    return edges
+
+
+def _expressed(cell: Cell, backend: str) -> tuple[Flow, ...]:
+    """The flows in which a torchao backend has a counterpart of the cell."""
+    return tuple(flow for flow in Flow if inexpressible(cell, backend, flow) is None)

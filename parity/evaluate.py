@@ -1,0 +1,209 @@
+"""The cells of one configuration become records: every lane run, every edge judged.
+
+Engine lanes run twice over: the first cell through real modules, all cells stacked; where the two part in any bit the
+cell is red. Everything else runs a cell at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from parity.backends.registry import backend_named
+from parity.bits import dtype_name
+from parity.cells import Cell, illegal_reason
+from parity.coverage import coverage
+from parity.diff import diff_traces
+from parity.digest import digest, little_endian
+from parity.edges import Edge, edges_of
+from parity.evidence import Header
+from parity.inputs import Inputs, input_digests, make_inputs
+from parity.judge import judge
+from parity.lane_run import LaneRun, rules_of, run_lane
+from parity.lanes import Lane
+from parity.record import EdgeRecord, LaneRecord
+from parity.schemes import scheme_of
+from parity.signature import signature_of
+from parity.stacked import Stacked, stack_engine
+from parity.verdicts import Outcome, Verdict
+
+EdgesOf = Callable[[Cell], tuple[Edge, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Keepsake:
+    """One side of a diverging stage, to be kept as evidence: its header and its bytes."""
+
+    header: Header
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluated:
+    """The records of some cells, and the small tensors that show where lanes diverged."""
+
+    lanes: list[LaneRecord] = field(default_factory=list)
+    edges: list[EdgeRecord] = field(default_factory=list)
+    keepsakes: list[Keepsake] = field(default_factory=list)
+
+
+def evaluate(cells: Sequence[Cell], choose_edges: EdgesOf = edges_of) -> Evaluated:
+    """Run and judge cells of one configuration: a record for each of their lanes and edges, in the cells' order."""
+    configuration = _Configuration.of(cells, choose_edges(cells[0]))
+    found = Evaluated()
+    for i in range(len(cells)):
+        configuration.evaluate_case(i, found)
+    return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Configuration:
+    """What the cells share: their edges, their inputs, which lanes cannot run here, and the stacked evaluation."""
+
+    cells: Sequence[Cell]
+    edges: tuple[Edge, ...]
+    unrun: dict[Lane, str]
+    legal: bool
+    inputs: Inputs | None
+    input_digests: Sequence[str]
+    stacked: Stacked | None
+    equal: dict[Edge, list[bool]]
+    coverage: Sequence[tuple[tuple[str, int], ...]]
+
+    @classmethod
+    def of(cls, cells: Sequence[Cell], edges: tuple[Edge, ...]) -> _Configuration:
+        unrun = _unrun(edges)
+        lanes = [lane for lane in _lanes(edges) if lane not in unrun]
+        legal = illegal_reason(cells[0]) is None
+        if not lanes:
+            return cls(cells, edges, unrun, legal, None, [""] * len(cells), None, {}, [()] * len(cells))
+        rule_sets = dict.fromkeys(rules_of(lane) for lane in lanes)
+        inputs = make_inputs(cells, [scheme_of(cells[0], rules) for rules in rule_sets] if legal else [])
+        digests = input_digests(inputs)
+        own = [lane for lane in lanes if lane.backend == "engine" and lane.rules is None]
+        stackable = legal and len(cells) > 1 and cells[0]["steps"] == "0" and len({lane.device for lane in own}) == 1
+        stacked, equal, meters = None, {}, [()] * len(cells)
+        if stackable:
+            scheme = scheme_of(cells[0])
+            stacked = stack_engine(cells, inputs, digests, scheme, own)
+            equal = {edge: stacked.equal(edge.a, edge.b) for edge in edges if edge.a in own and edge.b in own}
+            counted = coverage(stacked.traces[own[0]], scheme.stacked(), inputs.weight, inputs.x, len(cells))
+            meters = [tuple(counts.items()) for counts in counted]
+        return cls(cells, edges, unrun, legal, inputs, digests, stacked, equal, meters)
+
+    def evaluate_case(self, i: int, found: Evaluated) -> None:
+        """Add case i's records: every lane's, then every edge's."""
+        runs: dict[Lane, LaneRun] = {}
+        for lane in _lanes(self.edges):
+            if i and self.stacked is not None and lane in self.stacked.traces:
+                found.lanes.append(self.stacked.record(lane, i, self.coverage[i]))
+            else:
+                runs[lane] = self._run(lane, i)
+                found.lanes.append(self._with_coverage(runs[lane], i))
+        for edge in self.edges:
+            if edge.a not in runs and edge.b not in runs and self.equal[edge][i]:
+                found.edges.append(_identical(self.cells[i].id, edge))
+                continue
+            sides = [runs[lane] if lane in runs else self._stacked_run(lane, i) for lane in (edge.a, edge.b)]
+            record = self._judged(edge, sides[0], sides[1], i)
+            found.edges.append(record)
+            found.keepsakes.extend(_keepsakes(record, edge, sides))
+
+    def _run(self, lane: Lane, i: int) -> LaneRun:
+        cell = self.cells[i]
+        if lane in self.unrun:
+            record = LaneRecord(
+                cell=cell.id, lane=str(lane), outcome=Outcome.UNRUN, input_digest="", message=self.unrun[lane]
+            )
+            return LaneRun(record, None)
+        assert self.inputs is not None
+        return run_lane(lane, cell, self.inputs.case(i), self.input_digests[i])
+
+    def _stacked_run(self, lane: Lane, i: int) -> LaneRun:
+        assert self.stacked is not None
+        return self.stacked.run(lane, i)
+
+    def _with_coverage(self, run: LaneRun, i: int) -> LaneRecord:
+        """The lane's record with what the case visited; where nothing was stacked it is counted from this trace."""
+        engine = run.record.lane.startswith("engine:")
+        if run.trace is None or not engine or self.inputs is None or not self.legal:
+            return run.record
+        counts = self.coverage[i]
+        if not counts and self.cells[i]["steps"] == "0":
+            case = self.inputs.case(i)
+            scheme = scheme_of(self.cells[i])
+            counts = tuple(coverage(run.trace, scheme, case.weight[0], case.x[0], 1)[0].items())
+        return replace(run.record, coverage=counts)
+
+    def _judged(self, edge: Edge, a: LaneRun, b: LaneRun, i: int) -> EdgeRecord:
+        """The pair's verdict. Lanes that part are run a second time, so that chance is not taken for a difference."""
+        diffs = () if a.trace is None or b.trace is None else diff_traces(a.trace, b.trace)
+        again = None
+        if any(not diff.identical for diff in diffs):
+            again = (self._run(edge.a, i).record, self._run(edge.b, i).record)
+        record = judge(
+            a.record, b.record, diffs, edge=str(edge), contract_text=edge.contract, legal=self.legal, again=again
+        )
+        if record.verdict is Verdict.IDENTICAL and i == 0 and self.stacked is not None:
+            return self._held_to_stack(record, edge, (a, b))
+        return record
+
+    def _held_to_stack(self, record: EdgeRecord, edge: Edge, sides: tuple[LaneRun, LaneRun]) -> EdgeRecord:
+        """The record, turned red where a lane's module and its stacked evaluation part in any bit."""
+        assert self.stacked is not None
+        for run, lane in zip(sides, (edge.a, edge.b), strict=True):
+            if lane not in self.stacked.traces or run.trace is None:
+                continue
+            diffs = diff_traces(run.trace, self.stacked.trace(lane, 0))
+            first = next((diff for diff in diffs if not diff.identical), None)
+            if first is not None:
+                return replace(
+                    record,
+                    verdict=Verdict.DIVERGED,
+                    first_stage=first.stage,
+                    stages=diffs,
+                    signature=str(signature_of(str(edge), first)),
+                    message=f"{lane}: the stacked evaluation gives other bits than the module, first at {first.stage}",
+                )
+        return record
+
+
+def _lanes(edges: Sequence[Edge]) -> tuple[Lane, ...]:
+    return tuple(dict.fromkeys(lane for edge in edges for lane in (edge.a, edge.b)))
+
+
+def _unrun(edges: Sequence[Edge]) -> dict[Lane, str]:
+    """Why a lane is not run: it cannot be here, or every lane it would be compared with cannot."""
+    missing = {lane: backend_named(lane.backend).unrun(lane) for lane in _lanes(edges)}
+    reasons = {lane: reason for lane, reason in missing.items() if reason is not None}
+    for lane in missing:
+        others = [edge.b if edge.a == lane else edge.a for edge in edges if lane in (edge.a, edge.b)]
+        if lane not in reasons and all(missing[other] is not None for other in others):
+            reasons[lane] = f"not needed: {missing[others[0]]}"
+    return reasons
+
+
+def _identical(cell_id: str, edge: Edge) -> EdgeRecord:
+    return EdgeRecord(cell=cell_id, edge=str(edge), verdict=Verdict.IDENTICAL, contract=edge.contract)
+
+
+def _keepsakes(record: EdgeRecord, edge: Edge, sides: Sequence[LaneRun]) -> list[Keepsake]:
+    """Both sides of the first diverging stage, where there is one."""
+    kept = []
+    for lane, run in zip((edge.a, edge.b), sides, strict=True):
+        stage = None if run.trace is None or record.first_stage is None else run.trace.find(record.first_stage)
+        if stage is None or record.verdict is not Verdict.DIVERGED:
+            continue
+        tensor = stage.tensor.detach().cpu().contiguous()
+        header = Header(
+            signature=record.signature,
+            cell=record.cell,
+            edge=record.edge,
+            lane=str(lane),
+            stage=stage.name,
+            dtype=dtype_name(tensor.dtype),
+            shape=tuple(tensor.shape),
+            digest=digest(tensor),
+        )
+        kept.append(Keepsake(header=header, data=little_endian(tensor)))
+    return kept

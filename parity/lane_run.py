@@ -1,0 +1,88 @@
+"""One lane on one cell: its trace, or why there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from parity.backends.protocol import NotExpressible
+from parity.backends.registry import backend_named
+from parity.cases import input_of, layer_of
+from parity.cells import Cell
+from parity.digest import digest
+from parity.inputs import Inputs
+from parity.judge import raised_message
+from parity.bits import dtype_name
+from parity.lanes import Lane
+from parity.record import ByStage, LaneRecord, LaneStage
+from parity.schemes import scheme_of
+from parity.trace import Trace
+from parity.verdicts import Outcome
+
+# The rule set a backend is declared to follow: an axis at "preset" means that set's default in its lanes.
+FOLLOWS = {"engine": "engine", "torchao": "torchao", "torchao_8da4w": "torchao"}
+
+
+@dataclass(frozen=True, slots=True)
+class LaneRun:
+    """What a lane did: `trace` is None unless its outcome is RAN."""
+
+    record: LaneRecord
+    trace: Trace | None
+
+
+def rules_of(lane: Lane) -> str:
+    """The rule set that a lane's scheme is built with: its override, or what its backend follows."""
+    return lane.rules or FOLLOWS.get(lane.backend, "engine")
+
+
+def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str) -> LaneRun:
+    """Run the lane on the first case of `inputs`.
+
+    Nothing escapes but KeyboardInterrupt and MemoryError: a ValueError means that the lane refused, any other
+    exception is recorded by its name.
+    """
+    backend = backend_named(lane.backend)
+    missing = backend.unrun(lane)
+    if missing is not None:
+        return LaneRun(_record(cell, lane, Outcome.UNRUN, input_digest, missing), None)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(int(cell["threads"]))
+    try:
+        scheme = scheme_of(cell, rules_of(lane))
+        trace = backend.trace(lane, layer_of(cell, inputs), input_of(cell, inputs), scheme, int(cell["steps"]))
+    except NotExpressible as error:
+        return LaneRun(_record(cell, lane, Outcome.UNRUN, input_digest, str(error)), None)
+    except (KeyboardInterrupt, MemoryError):
+        raise
+    except Exception as error:  # whatever a backend raises is a finding about it, not the end of the run
+        return LaneRun(_record(cell, lane, Outcome.RAISED, input_digest, raised_message(error)), None)
+    finally:
+        torch.set_num_threads(threads)
+    return LaneRun(ran(cell.id, lane, input_digest, trace, [digest(stage.tensor) for stage in trace]), trace)
+
+
+def ran(cell_id: str, lane: Lane, input_digest: str, trace: Trace, digests: Sequence[str]) -> LaneRecord:
+    """The record of a lane that ran."""
+    return LaneRecord(
+        cell=cell_id,
+        lane=str(lane),
+        outcome=Outcome.RAN,
+        input_digest=input_digest,
+        stages=ByStage(
+            LaneStage(
+                stage=stage.name,
+                dtype=dtype_name(stage.tensor.dtype),
+                computed=dtype_name(stage.computed),
+                shape=tuple(stage.tensor.shape),
+                digest=text,
+            )
+            for stage, text in zip(trace, digests, strict=True)
+        ),
+    )
+
+
+def _record(cell: Cell, lane: Lane, outcome: Outcome, input_digest: str, message: str) -> LaneRecord:
+    return LaneRecord(cell=cell.id, lane=str(lane), outcome=outcome, input_digest=input_digest, message=message)
