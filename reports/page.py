@@ -1,0 +1,142 @@
+"""page(sheet) = what template and JSON twin both show, counted once."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from parity.exit_codes import ExitCode, exit_code
+from parity.ledger import LEDGER_FILE, Row, read_ledger
+from parity.verdicts import Verdict
+from reports.coverage import Coverage, coverage
+from reports.findings import FIRST_STAGES, NO_STAGE, NO_ULP
+from reports.load import VERDICTS, Sheet
+from reports.signatures import SignatureRow, signature_rows
+from reports.summary import sentence, unrun_reasons
+
+# How many rows of signatures and mismatches stand in the HTML itself.
+TOP = 20
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """One finding in words; the numbers are those of its first stage, None where it has none."""
+
+    cell: str
+    edge: str
+    verdict: Verdict
+    stage: str
+    n_different: int | None
+    n_total: int | None
+    max_ulp: int | None
+    first_index: str
+    signature: str
+    cause: str
+    ledger: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Everything that is written in words: status is the name of the exit code the run deserves."""
+
+    sheet: Sheet
+    sentence: str
+    status: ExitCode
+    coverage: Coverage
+    signatures: tuple[SignatureRow, ...]
+    top: tuple[Mismatch, ...]
+    ledger: tuple[Row, ...]
+
+
+def page(sheet: Sheet) -> Page:
+    """Count and word a run. The ledger's rows are read from this checkout, those alone that the run names."""
+    counts, run = sheet.reconciliation, sheet.run
+    named = {*sheet.findings.ledger.words} - {""}
+    missing = counts.lost + sum(edge.extra for edge in counts.edges) + len(run.lost)
+    return Page(
+        sheet=sheet,
+        sentence=sentence(counts, unrun_reasons(run), run.manifest.status, len(run.lost)),
+        status=exit_code(counts.verdicts, lost=missing),
+        coverage=coverage(run),
+        signatures=signature_rows(sheet, explained=TOP),
+        top=tuple(mismatch(sheet, finding) for finding in sheet.findings.foremost(TOP)),
+        ledger=tuple(row for row in read_ledger(LEDGER_FILE) if row.id in named),
+    )
+
+
+def mismatch(sheet: Sheet, finding: int) -> Mismatch:
+    """The words of one finding."""
+    found = sheet.findings
+    cell, edge, stage = int(found.cell[finding]), int(found.edge[finding]), int(found.stage[finding])
+    total, ulp = int(found.n_total[finding]), int(found.max_ulp[finding])
+    return Mismatch(
+        cell=sheet.cells[cell],
+        edge=sheet.edges[edge],
+        verdict=VERDICTS[found.verdict[finding]],
+        stage="" if stage == NO_STAGE else FIRST_STAGES[stage],
+        n_different=int(found.n_different[finding]) if total else None,
+        n_total=total or None,
+        max_ulp=None if ulp == NO_ULP else ulp,
+        first_index=found.first_index.words[found.first_index.codes[finding]],
+        signature=found.signature.words[found.signature.codes[finding]],
+        cause=found.cause.words[found.cause.codes[finding]],
+        ledger=found.ledger.words[found.ledger.codes[finding]],
+        message=sheet.messages.words[sheet.messages.codes[edge * len(sheet.cells) + cell]],
+    )
+
+
+def twin(page: Page) -> dict[str, Any]:
+    """The page as plain values for json.dumps: its counts, its signatures, and every finding rather than the first few.
+
+    "made" holds what differs between two runs of the same bits, and nothing else does.
+    """
+    sheet, manifest = page.sheet, page.sheet.run.manifest
+    counts = sheet.reconciliation
+    return {
+        "schema": 1,
+        "sentence": page.sentence,
+        "status": page.status.name.lower(),
+        "tier": manifest.tier,
+        "planned": counts.planned,
+        "lost": counts.lost,
+        "verdicts": {verdict.value: n for verdict, n in counts.verdicts.items()},
+        "edges": [
+            {
+                "edge": edge.edge,
+                "planned": edge.planned,
+                "verdicts": {verdict.value: n for verdict, n in sorted(edge.verdicts.items())},
+                "lost": edge.lost,
+                "extra": edge.extra,
+            }
+            for edge in counts.edges
+        ],
+        "wrong": [*counts.sentences, *sheet.run.lost],
+        "cut": list(manifest.cut),
+        "coverage": asdict(page.coverage),
+        "environment": asdict(manifest.environment),
+        "signatures": [_signature(row) for row in page.signatures],
+        "mismatches": [asdict(mismatch(sheet, finding)) for finding in range(len(sheet.findings))],
+        "made": made(page),
+    }
+
+
+def made(page: Page) -> dict[str, Any]:
+    """When, where and by which command: the one block that may differ between two runs of the same bits."""
+    manifest = page.sheet.run.manifest
+    return {
+        "run": page.sheet.run.directory.name,
+        "argv": list(manifest.argv),
+        "started": manifest.started,
+        "finished": manifest.finished,
+    }
+
+
+def _signature(row: SignatureRow) -> dict[str, Any]:
+    where = None if row.where is None else row.where.sentence
+    return {
+        "signature": row.text,
+        "pairs": row.pairs,
+        "new": row.new,
+        "ledger": row.ledger,
+        "example": row.example,
+        "where": where,
+    }

@@ -1,0 +1,141 @@
+"""write_report(RUN) writes RUN/report.html, one file that works from disk, and beside it the same numbers as JSON."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from parity.axes import AXES, PRESETS
+from parity.formats import FLOATS, INTEGERS
+from parity.ledger import Row
+from parity.whole_file import write_whole
+from reports import assets
+from reports.detail import MAX_CELLS, detailed_cells, details
+from reports.findings import FIRST_STAGES
+from reports.load import VERDICTS, Sheet, load
+from reports.page import Page, made, page, twin
+from reports.payload import deflate, pack
+from reports.stage_formulas import FORMULAS, SHORT
+
+# Beyond this many bytes the page keeps its words and counts, and says that the cells were left out.
+MAX_BYTES = 10_000_000
+
+_TEMPLATES = Path(__file__).with_name("templates")
+
+
+def write_report(run_directory: Path, out: Path | None = None) -> Path:
+    """The path of the page: `out`, or RUN/report.html. The JSON twin has the same name with the suffix .json.
+
+    Raises parity.store.StoreError where the run cannot be read or the page not written.
+    """
+    path = run_directory / "report.html" if out is None else out
+    shown = page(load(run_directory))
+    write_whole(path, html(shown).encode())
+    write_whole(path.with_suffix(".json"), twin_text(shown).encode())
+    return path
+
+
+def html(shown: Page, *, max_bytes: int = MAX_BYTES) -> str:
+    """The page, at most about max_bytes long: where the cells do not fit they are left out, and it says so."""
+    data, detail = cell_data(shown.sheet, shown.ledger)
+    fits = len(data) + len(detail) <= max_bytes
+    environment = Environment(
+        loader=FileSystemLoader(_TEMPLATES),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    script, style = assets.script(), assets.style()
+    return environment.get_template("report.html").render(
+        page=shown,
+        counts=shown.sheet.reconciliation,
+        manifest=shown.sheet.run.manifest,
+        made=made(shown),
+        verdicts=VERDICTS,
+        first_stages=FIRST_STAGES,
+        short=SHORT,
+        n_cells=len(shown.sheet.cells),
+        policy=assets.policy(script, style),
+        script=Markup(script),  # noqa: S704  our own file: escaping it would change its hash
+        style=Markup(style),  # noqa: S704  the same
+        data=embedded(data) if fits else None,
+        detail=embedded(detail) if fits else None,
+    )
+
+
+def twin_text(shown: Page) -> str:
+    """The JSON twin, one line a key so that two of them can be compared by eye."""
+    return json.dumps(twin(shown), indent=1, ensure_ascii=False) + "\n"
+
+
+def cell_data(sheet: Sheet, ledger: tuple[Row, ...]) -> tuple[str, str]:
+    """Every cell as columns, and the chosen cells with all their stages; both packed."""
+    found = sheet.findings
+    chosen = detailed_cells(sheet, MAX_CELLS)
+    facts: dict[str, Any] = {
+        "axes": [
+            {"name": axis.name, "words": axis.words, "meaning": AXES[axis.name].meaning}
+            for axis in sheet.coordinates.axes
+        ],
+        "presets": {preset: dict(values) for preset, values in PRESETS.items()},
+        "odd": {str(cell): text for cell, text in sheet.coordinates.odd.items()},
+        "edges": sheet.edges,
+        "verdicts": [verdict.value for verdict in VERDICTS],
+        "stages": FIRST_STAGES,
+        "short": SHORT,
+        "formulas": FORMULAS,
+        "formats": {name: asdict(form) for name, form in (FLOATS | INTEGERS).items()},
+        "messages": sheet.messages.words,
+        "first_indices": found.first_index.words,
+        "signatures": found.signature.words,
+        "causes": found.cause.words,
+        "ledgers": found.ledger.words,
+        "ledger_rows": {row.id: _ledger_row(row) for row in ledger},
+        "detailed": chosen,
+    }
+    columns = {
+        **{f"axis.{axis.name}": _narrow(axis.codes, len(axis.words)) for axis in sheet.coordinates.axes},
+        **{f"verdict.{i}": sheet.verdicts[i] for i in range(len(sheet.edges))},
+        "message": _narrow(sheet.messages.codes, len(sheet.messages.words)),
+        "finding.cell": found.cell,
+        "finding.edge": found.edge,
+        "finding.verdict": found.verdict,
+        "finding.stage": found.stage,
+        "finding.n_different": found.n_different.astype(np.float64),
+        "finding.n_total": found.n_total.astype(np.float64),
+        "finding.max_ulp": found.max_ulp,
+        "finding.first_index": found.first_index.codes,
+        "finding.signature": found.signature.codes,
+        "finding.cause": found.cause.codes,
+        "finding.ledger": found.ledger.codes,
+    }
+    detail = json.dumps(details(sheet, chosen), separators=(",", ":"), ensure_ascii=False)
+    return pack(facts, columns), deflate(detail.encode())
+
+
+def embedded(value: object) -> Markup:
+    """JSON that can stand in a script element: no text of it can close the element or open a comment."""
+    return Markup(json.dumps(value).replace("<", "\\u003c"))  # noqa: S704  "<" is all that could end the element
+
+
+def _ledger_row(row: Row) -> dict[str, str]:
+    return {
+        "reason": row.reason,
+        "owner": row.owner,
+        "link": row.link,
+        "date": str(row.date),
+        "expires": str(row.expires),
+    }
+
+
+def _narrow(codes: npt.NDArray[Any], n_words: int) -> npt.NDArray[Any]:
+    """The codes in the narrowest type that holds them."""
+    kind = np.uint8 if n_words <= 2**8 else np.uint16 if n_words <= 2**16 else np.uint32
+    return codes.astype(kind)

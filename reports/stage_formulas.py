@@ -1,0 +1,42 @@
+"""What each stage holds, as the rules state it when no rule moves it: the line a cell page shows beside the stage."""
+
+from parity.record import STAGES
+from parity.signature import RAISE
+
+FORMULAS = {
+    "input.scale": "scale = max(range / (qmax - qmin), eps), per token",
+    "input.zero_point": "zero_point = clamp(qmin - round(min / scale), qmin, qmax)",
+    "input.codes": "codes = clamp(round(x / scale) + zero_point, qmin, qmax)",
+    "input.dequantized": "x' = (codes - zero_point) * scale",
+    "weight.scale": "scale = max(amax / qmax, eps), per group",
+    "weight.zero_point": "zero_point = clamp(qmin - round(min / scale), qmin, qmax)",
+    "weight.codes": "codes = clamp(round(w / scale) + zero_point, qmin, qmax)",
+    "weight.packed": "bytes = codes in the order of the packing",
+    "weight.dequantized": "w' = (codes - zero_point) * scale",
+    "output": "y = x' w'^T + bias",
+    "grad.input": "dL/dx, straight through rounding",
+    "grad.weight": "dL/dw, straight through rounding",
+    RAISE: "one lane raised and the other did not",
+}
+
+assert {*FORMULAS} == {*STAGES, RAISE}, "every stage has its line"
+
+# For the narrow columns of the matrix; the page's legend says what each stands for.
+SHORT = {
+    "input.scale": "i.s",
+    "input.zero_point": "i.zp",
+    "input.codes": "i.c",
+    "input.dequantized": "i.dq",
+    "weight.scale": "w.s",
+    "weight.zero_point": "w.zp",
+    "weight.codes": "w.c",
+    "weight.packed": "w.pk",
+    "weight.dequantized": "w.dq",
+    "output": "out",
+    "grad.input": "g.in",
+    "grad.weight": "g.w",
+    RAISE: "raise",
+}
+
+assert {*SHORT} == {*FORMULAS}, "every stage has its short name"
+assert len({*SHORT.values()}) == len(SHORT), "no two stages share a short name"
