@@ -26,8 +26,10 @@ from parity.schemes import scheme_of
 from parity.signature import signature_of
 from parity.stacked import Stacked, stack_engine
 from parity.verdicts import Outcome, Verdict
+from quant import QuantScheme
 
 EdgesOf = Callable[[Cell], tuple[Edge, ...]]
+InputsOf = Callable[[Sequence[Cell], Sequence[QuantScheme]], Inputs]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,31 @@ class Evaluated:
     edges: list[EdgeRecord] = field(default_factory=list)
     keepsakes: list[Keepsake] = field(default_factory=list)
 
+    @classmethod
+    def unanswered(cls, cell: Cell, edges: Sequence[Edge], reason: str, *, timed_out: bool) -> Evaluated:
+        """The records of a cell that took its process with it: which lane did is not known, so every pair is marked."""
+        outcome, verdict = (
+            (Outcome.TIMEOUT, Verdict.TIMEOUT) if timed_out else (Outcome.CRASHED, Verdict.CRASHED)
+        )
+        lanes = [
+            LaneRecord(cell=cell.id, lane=str(lane), outcome=outcome, input_digest="", message=reason)
+            for lane in _lanes(edges)
+        ]
+        pairs = [
+            EdgeRecord(cell=cell.id, edge=str(edge), verdict=verdict, contract=edge.contract, message=reason)
+            for edge in edges
+        ]
+        return cls(lanes, pairs)
 
-def evaluate(cells: Sequence[Cell], choose_edges: EdgesOf = edges_of) -> Evaluated:
-    """Run and judge cells of one configuration: a record for each of their lanes and edges, in the cells' order."""
-    configuration = _Configuration.of(cells, choose_edges(cells[0]))
+
+def evaluate(
+    cells: Sequence[Cell], choose_edges: EdgesOf = edges_of, inputs_of: InputsOf = make_inputs
+) -> Evaluated:
+    """Run and judge cells of one configuration: a record for each of their lanes and edges, in the cells' order.
+
+    `inputs_of(cells, schemes)` gives their inputs: made from their ids, or read from a file (parity.weights.Source).
+    """
+    configuration = _Configuration.of(cells, choose_edges(cells[0]), inputs_of)
     found = Evaluated()
     for i in range(len(cells)):
         configuration.evaluate_case(i, found)
@@ -71,14 +94,14 @@ class _Configuration:
     coverage: Sequence[tuple[tuple[str, int], ...]]
 
     @classmethod
-    def of(cls, cells: Sequence[Cell], edges: tuple[Edge, ...]) -> _Configuration:
+    def of(cls, cells: Sequence[Cell], edges: tuple[Edge, ...], inputs_of: InputsOf) -> _Configuration:
         unrun = _unrun(edges)
         lanes = [lane for lane in _lanes(edges) if lane not in unrun]
         legal = illegal_reason(cells[0]) is None
         if not lanes:
             return cls(cells, edges, unrun, legal, None, [""] * len(cells), None, {}, [()] * len(cells))
         rule_sets = dict.fromkeys(rules_of(lane) for lane in lanes)
-        inputs = make_inputs(cells, [scheme_of(cells[0], rules) for rules in rule_sets] if legal else [])
+        inputs = inputs_of(cells, [scheme_of(cells[0], rules) for rules in rule_sets] if legal else [])
         digests = input_digests(inputs)
         own = [lane for lane in lanes if lane.backend == "engine" and lane.rules is None]
         stackable = legal and len(cells) > 1 and cells[0]["steps"] == "0" and len({lane.device for lane in own}) == 1

@@ -7,7 +7,7 @@ flipped bit is a file that cannot be read, not a wrong verdict.
 """
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -131,10 +131,26 @@ class RunWriter:
             if after != before:
                 _write_table(path, edge_table(after))
 
-    def close(self, status: RunStatus = RunStatus.COMPLETE, cut: Iterable[str] = ()) -> None:
-        """Write the manifest again with the status, the time, and sentences about what was cut. Raises StoreError."""
+    def close(
+        self,
+        status: RunStatus = RunStatus.COMPLETE,
+        cut: Iterable[str] = (),
+        planned: tuple[str, ...] | None = None,
+        edges: Mapping[str, int] | None = None,
+    ) -> None:
+        """Write the manifest again with the status, the time, and sentences about what was cut. Raises StoreError.
+
+        planned, edges: what is left of the plan where something was cut.
+        """
         now = datetime.now(UTC).isoformat(timespec="seconds")
-        self.manifest = replace(self.manifest, status=status, finished=now, cut=(*self.manifest.cut, *cut))
+        self.manifest = replace(
+            self.manifest,
+            status=status,
+            finished=now,
+            cut=(*self.manifest.cut, *cut),
+            planned=self.manifest.planned if planned is None else planned,
+            edges=self.manifest.edges if edges is None else edges,
+        )
         write_manifest(self._directory, self.manifest)
 
     def _resumed(self, manifest: Manifest, resume: bool) -> Manifest:

@@ -1,0 +1,85 @@
+"""Evaluated chunks on their way to disk: each record held against the ledger, evidence kept, progress told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from parity.axes import AXES
+from parity.cells import parse_cell
+from parity.evaluate import Evaluated
+from parity.evidence import EvidenceWriter
+from parity.ledger import Row
+from parity.matrix import Chunk
+from parity.settling import Settling
+from parity.store import RunWriter, load_run
+from parity.verdicts import Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is."""
+
+    done_cells: int
+    planned_cells: int
+    verdicts: Mapping[Verdict, int]
+
+
+class Recorder:
+    """Writes what workers hand in. Started on a directory that holds part of the run, it counts that part too."""
+
+    def __init__(
+        self,
+        writer: RunWriter,
+        directory: Path,
+        rows: Sequence[Row],
+        *,
+        planned_cells: int,
+        progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self.settling = Settling(rows, values_of=axis_values, today=datetime.now(UTC).date())
+        self._writer = writer
+        self._evidence = EvidenceWriter(directory)
+        self._progress = progress
+        self._planned_cells = planned_cells
+        self._done_cells = 0
+        self._verdicts: Counter[Verdict] = Counter()
+        self._recall(directory)
+
+    def write(self, chunk: Chunk, found: Evaluated) -> None:
+        """Settle and write one chunk, whole. Raises StoreError."""
+        edges = [self.settling.excuse(record) for record in found.edges]
+        for keepsake in found.keepsakes:
+            self._evidence.keep(keepsake.header, keepsake.data)
+        self._writer.write(chunk.name, found.lanes, edges)
+        self._count(Counter(record.verdict for record in edges), len(chunk.cells))
+
+    def finish(self) -> None:
+        """Mark the pairs of ledger rows that excuse nothing any more. Raises StoreError."""
+        if self.settling.stale:
+            self._writer.change_edges(self.settling.fixed)
+
+    def _recall(self, directory: Path) -> None:
+        """Let the ledger see what an interrupted run had already judged."""
+        cells = set()
+        verdicts: Counter[Verdict] = Counter()
+        for record in load_run(directory).edges:
+            known = record.verdict is Verdict.KNOWN
+            self.settling.excuse(replace(record, verdict=Verdict.DIVERGED, ledger="") if known else record)
+            cells.add(record.cell)
+            verdicts[record.verdict] += 1
+        self._count(verdicts, len(cells))
+
+    def _count(self, verdicts: Counter[Verdict], cells: int) -> None:
+        self._verdicts += verdicts
+        self._done_cells += cells
+        if self._progress is not None:
+            self._progress(Progress(self._done_cells, self._planned_cells, self._verdicts))
+
+
+def axis_values(cell_id: str) -> Mapping[str, str]:
+    """The value of every axis of a cell, defaults included."""
+    return dict(zip(AXES, parse_cell(cell_id).values, strict=True))

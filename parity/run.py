@@ -1,0 +1,191 @@
+"""A plan becomes a run directory: chunks evaluated, inline or in processes, recorded as they come, counted at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import groupby
+from pathlib import Path
+
+from parity.axes import AXES
+from parity.backends.engine import missing_device
+from parity.cells import Cell
+from parity.edges import Edge, edges_of
+from parity.environment import environment
+from parity.evaluate import Evaluated, evaluate
+from parity.exit_codes import ExitCode, exit_code
+from parity.lanes import lane as lane_named
+from parity.ledger import LEDGER_FILE, read_ledger
+from parity.manifest import Manifest, RunStatus, reconciliation
+from parity.matrix import Chunk, Plan, chunks, plan
+from parity.recording import Progress, Recorder
+from parity.store import RunWriter, finished_cells, load_run
+from parity.verdicts import Verdict
+from parity.workers import Died, run_tasks, usable_cores
+
+TIMEOUT_S = 300.0  # for a chunk; a chunk takes about a second
+
+
+class MissingDeviceError(ValueError):
+    """A device that was required is not here, so nothing that was asked for can be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunResult:
+    """Where a run was written, how it ended, and what there is to say beside the verdicts."""
+
+    directory: Path
+    code: ExitCode
+    verdicts: Mapping[Verdict, int]
+    sentences: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluateChunk:
+    """Cells in, records out: what a worker does. `lanes` limits the edges to those between lanes named there."""
+
+    lanes: tuple[str, ...] | None
+
+    def __call__(self, chunk: Chunk) -> tuple[Chunk, Evaluated]:
+        import torch
+
+        torch.set_num_threads(1)
+        found = Evaluated()
+        for _, group in groupby(chunk.cells, key=lambda cell: cell.configuration):
+            part = evaluate(tuple(group), self.edges_of)
+            found.lanes.extend(part.lanes)
+            found.edges.extend(part.edges)
+            found.keepsakes.extend(part.keepsakes)
+        return chunk, found
+
+    def edges_of(self, cell: Cell) -> tuple[Edge, ...]:
+        """The declared edges of a cell, as far as they are asked for."""
+        edges = edges_of(cell)
+        if self.lanes is None:
+            return edges
+        return tuple(edge for edge in edges if str(edge.a) in self.lanes and str(edge.b) in self.lanes)
+
+
+def run(
+    tier: str = "premerge",
+    *,
+    select: Mapping[str, Sequence[str]] | None = None,
+    lanes: Sequence[str] | None = None,
+    out: Path | None = None,
+    budget: float | None = None,
+    executor: str = "processes",
+    workers: int | None = None,
+    shard: tuple[int, int] | None = None,
+    resume: bool = False,
+    require_device: str | None = None,
+    ledger: Path = LEDGER_FILE,
+    argv: Sequence[str] = (),
+    progress: Callable[[Progress], None] | None = None,
+) -> RunResult:
+    """Run a tier of the matrix and write it to `out` (default: runs/<UTC time>-<tier>).
+
+    `select` keeps cells by axis values, `lanes` keeps edges between the lanes named, `shard` = (i, n) keeps every n-th
+    chunk; `budget` in seconds cuts only what the plan leaves unprotected, and says what it cut. Raises ValueError for
+    what cannot be asked for, StoreError where the directory cannot be written (what was written before stays readable),
+    and passes KeyboardInterrupt on after closing the run as interrupted.
+    """
+    if executor not in ("inline", "processes"):
+        raise ValueError(f"executor is {executor!r}; it must be inline or processes")
+    if require_device is not None and (reason := missing_device(require_device)) is not None:
+        raise MissingDeviceError(f"{require_device} is required, and there is {reason} here")
+    work = EvaluateChunk(None if lanes is None else tuple(str(lane_named(text)) for text in lanes))
+    planned = plan(tier, select={axis: tuple(values) for axis, values in (select or {}).items()}, shard=shard)
+    rows = read_ledger(ledger, axes=AXES)
+    directory = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{tier}"
+    writer = RunWriter(directory, _manifest(planned, work, argv), resume=resume)
+    recorder = Recorder(writer, directory, rows, planned_cells=len(planned.cells), progress=progress)
+    waiting = _Waiting(planned, finished_cells(directory) if resume else frozenset(), budget)
+    try:
+        if executor == "inline":
+            for chunk in waiting.chunks():
+                recorder.write(*work(chunk))
+        else:
+            _in_processes(work, waiting, recorder, workers or usable_cores())
+    except KeyboardInterrupt:
+        writer.close(RunStatus.INTERRUPTED)
+        raise
+    recorder.finish()
+    kept = [cell for cell in planned.cells if cell not in waiting.cut]
+    cut = () if not waiting.cut else (f"the budget of {budget:g} s cut {len(waiting.cut)} of {len(planned.cells)} cells",)
+    writer.close(cut=cut, planned=tuple(cell.id for cell in kept), edges=_pairs(kept, work))
+    return _result(directory, recorder)
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """The chunks still to be run, handed out until the budget is spent; what is left out then is `cut`."""
+
+    plan: Plan
+    finished: frozenset[str]
+    budget: float | None
+    cut: set[Cell] = field(default_factory=set)
+    started: float = field(default_factory=time.monotonic)
+
+    def chunks(self) -> Iterator[Chunk]:
+        protected = set(self.plan.cells[: self.plan.protected])
+        for chunk in chunks(self.plan.cells):
+            if all(cell.id in self.finished for cell in chunk.cells):
+                continue
+            spent = self.budget is not None and time.monotonic() - self.started > self.budget
+            if spent and not protected.intersection(chunk.cells):
+                self.cut.update(chunk.cells)
+                continue
+            yield chunk
+
+
+def _in_processes(work: EvaluateChunk, waiting: _Waiting, recorder: Recorder, workers: int) -> None:
+    """Chunks in worker processes; a chunk whose worker died is run again, each cell alone in a worker of its own."""
+    for done in run_tasks(work, waiting.chunks(), workers=workers, timeout=TIMEOUT_S):
+        if not isinstance(done, Died):
+            recorder.write(*done)
+            continue
+        whole = Evaluated()
+        alone = (Chunk(f"{done.task.name}-{i}", (cell,)) for i, cell in enumerate(done.task.cells))
+        for single in run_tasks(work, alone, workers=1, timeout=TIMEOUT_S):
+            part = single[1] if not isinstance(single, Died) else _of_the_dead(single, work)
+            whole.lanes.extend(part.lanes)
+            whole.edges.extend(part.edges)
+            whole.keepsakes.extend(part.keepsakes)
+        recorder.write(done.task, whole)
+
+
+def _of_the_dead(died: Died[Chunk], work: EvaluateChunk) -> Evaluated:
+    """The records of a cell that took its worker with it: every pair CRASHED, or TIMEOUT."""
+    (cell,) = died.task.cells
+    return Evaluated.unanswered(cell, work.edges_of(cell), died.reason, timed_out=died.timed_out)
+
+
+def _pairs(cells: Sequence[Cell], work: EvaluateChunk) -> dict[str, int]:
+    """How many pairs each edge has in a plan."""
+    return dict(sorted(Counter(str(edge) for cell in cells for edge in work.edges_of(cell)).items()))
+
+
+def _manifest(planned: Plan, work: EvaluateChunk, argv: Sequence[str]) -> Manifest:
+    return Manifest(
+        tier=planned.tier,
+        argv=tuple(argv),
+        planned=tuple(cell.id for cell in planned.cells),
+        edges=_pairs(planned.cells, work),
+        cut=planned.cut,
+        environment=environment(),
+        started=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _result(directory: Path, recorder: Recorder) -> RunResult:
+    """The exit code and the sentences, from what is on disk and nothing else."""
+    written = load_run(directory)
+    counted = reconciliation(written.manifest, written.judged())
+    stale = len(recorder.settling.stale)
+    lost = counted.lost + len(written.lost) + len(counted.sentences)
+    code = exit_code(counted.verdicts, lost=lost, stale_rows=stale)
+    sentences = (*written.manifest.cut, *written.lost, *counted.sentences, *recorder.settling.sentences)
+    return RunResult(directory, code, counted.verdicts, sentences)
