@@ -6,16 +6,18 @@ concrete values alone.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Final
 
 PRESET: Final = "preset"
+SYNTHETIC: Final = "synthetic"
 FLOATS: Final = ("fp32", "bf16", "fp16")
 SCALES: Final = ("model", "fp32", "bf16", "fp16", "fp64")
 INTEGERS: Final = ("int8", "uint8", "int16", "int32", "int64")
-# eps: smallest normal of the stored scale's dtype; of the tensor's dtype; eps of the tensor's dtype; 2**-23; 2**-7; a number.
+# eps: smallest normal of the stored scale's dtype, of the tensor's dtype; eps of the tensor's dtype; 2**-23; 2**-7; a number.
 EPSES: Final = ("normal", "input_normal", "input_eps", "f32eps", "bf16eps", "1e-3")
 FAMILIES: Final = (
     "directed",
@@ -34,12 +36,20 @@ FAMILIES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One dimension: its values, the default that ids leave out, and what it means."""
+    """One dimension: its values, the default that ids leave out, and what it means.
+
+    An open axis takes, beside the values listed, every text that `pattern` matches whole.
+    """
 
     name: str
     default: str
     values: tuple[str, ...]
     meaning: str
+    pattern: str = ""
+
+    def takes(self, value: str) -> bool:
+        """Whether a cell may have this value."""
+        return value in self.values or (self.pattern != "" and re.fullmatch(self.pattern, value) is not None)
 
 
 AXES: Final[Mapping[str, Axis]] = MappingProxyType(
@@ -125,6 +135,13 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
             Axis(name="steps", default="0", values=("0", "1", "3"), meaning="training steps before convert"),
             Axis(name="threads", default="1", values=("1", "2"), meaning="torch threads"),
             Axis(name="device", default="cpu", values=("cpu", "cuda", "xpu", "mps"), meaning="where engine lanes run"),
+            Axis(
+                name="layer",
+                default=SYNTHETIC,
+                values=(SYNTHETIC,),
+                pattern="[A-Za-z0-9_.-]+",
+                meaning="a layer of the weights file, or inputs made from the cell's id",
+            ),
         )
     }
 )
@@ -155,6 +172,9 @@ PRESETS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
     }
 )
+
+# What a layer of a weights file brings along, so that a cell of one leaves these axes at their defaults.
+FROM_FILE: Final = ("bias", "rank", "shape", "family", "case", "layout")
 
 # The dtype that "preset" means for a zero point, by domain.
 ZERO_POINTS: Final[Mapping[str, str]] = MappingProxyType({"int": "int8", "float": "model", "none": "absent"})

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from parity.axes import AXES, FORBIDDEN, PRESET, PRESETS, ZERO_POINTS
+from parity.axes import AXES, FORBIDDEN, FROM_FILE, PRESET, PRESETS, SYNTHETIC, ZERO_POINTS
 
 DEFAULT_ID = "default"
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One value for every axis, in the axes' order; equal cells are the same point. Made by `cell_at` or `parse_cell`."""
+    """One value for every axis, in the axes' order; equal cells are the same point. Made by cell_at or parse_cell."""
 
     values: tuple[str, ...]
 
@@ -48,14 +48,24 @@ _POSITIONS = {name: position for position, name in enumerate(AXES)}
 
 
 def cell_at(values: Mapping[str, str]) -> Cell:
-    """The cell with these axis values and defaults elsewhere. Raises ValueError for an unknown axis or value."""
+    """The cell with these axis values and defaults elsewhere.
+
+    Raises ValueError for an unknown axis or value, and for a layer with an axis set that its file decides.
+    """
     for name, value in values.items():
         axis = AXES.get(name)
         if axis is None:
             raise ValueError(f"there is no axis {name!r}; the axes are {', '.join(AXES)}")
-        if value not in axis.values:
+        if not axis.takes(value):
             shown = ", ".join(axis.values if len(axis.values) < 20 else (*axis.values[:3], "...", axis.values[-1]))
+            shown += f", or what {axis.pattern} matches" if axis.pattern else ""
             raise ValueError(f"axis {name} has no value {value!r}; its values are {shown}")
+    layer = values.get("layer", SYNTHETIC)
+    decided = [] if layer == SYNTHETIC else [a for a in FROM_FILE if values.get(a, AXES[a].default) != AXES[a].default]
+    if decided:
+        raise ValueError(
+            f"the layer {layer} brings its own {', '.join(decided)}; leave that out, or leave out the layer"
+        )
     return Cell(tuple(values.get(name, axis.default) for name, axis in AXES.items()))
 
 
