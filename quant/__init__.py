@@ -1,4 +1,4 @@
-"""What quantization means: schemes, rules, qparams, codes and the flows, all by one path. No comparison, no reporting."""
+"""What quantization means: schemes, rules, qparams, codes and flows, all by one path; no comparison, no reporting."""
 
 from quant import presets
 from quant.codes import Quantized, quantize

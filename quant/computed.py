@@ -13,7 +13,7 @@ from quant import decisions as d
 from quant.mapping import ZeroPointDomain
 
 if TYPE_CHECKING:
-    from quant.scheme import TensorScheme
+    from quant.scheme import ResolvedScheme, TensorScheme
 
 
 @lru_cache(maxsize=4096)
@@ -31,59 +31,58 @@ def computed_dtypes(scheme: TensorScheme, dtype: torch.dtype) -> Mapping[str, to
         "codes": quotient_dtype_of(resolved, dtype),
         "dequantized": rescale_dtype_of(resolved, dtype),
     }
-    if resolved.zero_point_domain == ZeroPointDomain.NONE:
+    if resolved.zero_point_domain is ZeroPointDomain.NONE:
         del stages["zero_point"]
     return MappingProxyType(stages)
 
 
 def qparam_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
     """Q, the dtype in which range, scale and zero point of a tensor of `dtype` are computed."""
-    if scheme.rules.qparam_dtype == d.QparamDtype.INPUT:
+    if scheme.rules.qparam_dtype is d.QparamDtype.INPUT:
         return dtype
-    return torch.float32 if scheme.rules.qparam_dtype == d.QparamDtype.FLOAT32 else torch.float64
+    return torch.float32 if scheme.rules.qparam_dtype is d.QparamDtype.FLOAT32 else torch.float64
 
 
-def code_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+def code_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
     """C, the dtype in which x/s is computed in the INT and NONE domains, for a tensor of `dtype`."""
-    assert isinstance(scheme.scale_dtype, torch.dtype)
-    return {
-        d.CodeDtype.PROMOTED: torch.promote_types(dtype, scheme.scale_dtype),
-        d.CodeDtype.INPUT: dtype,
-        d.CodeDtype.SCALE: scheme.scale_dtype,
-        d.CodeDtype.FLOAT32: torch.float32,
-        d.CodeDtype.FLOAT64: torch.float64,
-    }[scheme.rules.code_dtype]
+    rule = scheme.rules.code_dtype
+    if rule is d.CodeDtype.FLOAT32:
+        return torch.float32
+    if rule is d.CodeDtype.PROMOTED:
+        return torch.promote_types(dtype, scheme.scale_dtype)
+    if rule is d.CodeDtype.INPUT:
+        return dtype
+    return scheme.scale_dtype if rule is d.CodeDtype.SCALE else torch.float64
 
 
-def origin_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+def origin_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
     """Dtype of o, the value whose code is 0 in the FLOAT domain: P(S, Z) under promotion, as torchao has it, else C."""
-    if scheme.rules.code_dtype != d.CodeDtype.PROMOTED:
+    if scheme.rules.code_dtype is not d.CodeDtype.PROMOTED:
         return code_dtype_of(scheme, dtype)
-    if scheme.rules.float_code_origin == d.FloatCodeOrigin.MIN:
+    if scheme.rules.float_code_origin is d.FloatCodeOrigin.MIN:
         return qparam_dtype_of(scheme, dtype)
-    assert isinstance(scheme.scale_dtype, torch.dtype) and isinstance(scheme.zero_point_dtype, torch.dtype)
+    assert scheme.zero_point_dtype is not None
     return torch.promote_types(scheme.scale_dtype, scheme.zero_point_dtype)
 
 
-def quotient_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+def quotient_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
     """Dtype of x/s, and in the FLOAT domain of (x - o)/s: C, there promoted with the dtype of o."""
     quotient = code_dtype_of(scheme, dtype)
-    if scheme.zero_point_domain != ZeroPointDomain.FLOAT:
+    if scheme.zero_point_domain is not ZeroPointDomain.FLOAT:
         return quotient
     return torch.promote_types(quotient, origin_dtype_of(scheme, dtype))
 
 
-def rescale_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
+def rescale_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
     """T, the dtype of (q - z) * s for an output of `dtype`; the FLOAT domain declares its own, a fused one is fp32."""
-    rules, scale_dtype = scheme.rules, scheme.scale_dtype
-    in_float_domain = scheme.zero_point_domain == ZeroPointDomain.FLOAT
-    if in_float_domain and rules.rescale_fusion != d.RescaleFusion.TWO_ROUNDINGS:
+    in_float_domain = scheme.zero_point_domain is ZeroPointDomain.FLOAT
+    if in_float_domain and scheme.rules.rescale_fusion is not d.RescaleFusion.TWO_ROUNDINGS:
         return torch.float32
-    assert isinstance(scale_dtype, torch.dtype)
-    return {
-        d.RescaleDtype.PROMOTED: torch.promote_types(dtype, scale_dtype),
-        d.RescaleDtype.SCALE: scale_dtype,
-        d.RescaleDtype.OUTPUT: dtype,
-        d.RescaleDtype.FLOAT32: torch.float32,
-        d.RescaleDtype.FLOAT64: torch.float64,
-    }[rules.float_rescale_dtype if in_float_domain else rules.rescale_dtype]
+    rule = scheme.rules.float_rescale_dtype if in_float_domain else scheme.rules.rescale_dtype
+    if rule is d.RescaleDtype.FLOAT32:
+        return torch.float32
+    if rule is d.RescaleDtype.PROMOTED:
+        return torch.promote_types(dtype, scheme.scale_dtype)
+    if rule is d.RescaleDtype.OUTPUT:
+        return dtype
+    return scheme.scale_dtype if rule is d.RescaleDtype.SCALE else torch.float64

@@ -6,17 +6,17 @@ import torch
 from torch import Tensor
 
 from kernels.fma import fma
-from kernels.narrow import narrow
 from kernels.round_to_odd import add_to_odd
 from quant import decisions as d
-from quant.codes import Quantized, scale_in_use, zero_point_in_use
+from quant.codes import Quantized
 from quant.computed import rescale_dtype_of
-from quant.device import op
+from quant.device import cast, op
 from quant.granularity import groups_of
+from quant.integers import cast_to_integer
 from quant.legality import INPUT_DTYPES
 from quant.mapping import ZeroPointDomain
-from quant.qparams import cast_to_integer
-from quant.scheme import TensorScheme
+from quant.quotient import scale_in_use, zero_point_in_use
+from quant.scheme import ResolvedScheme
 
 
 def dequantize(quantized: Quantized, dtype: torch.dtype) -> Tensor:
@@ -27,67 +27,71 @@ def dequantize(quantized: Quantized, dtype: torch.dtype) -> Tensor:
     """
     if dtype not in INPUT_DTYPES:
         raise ValueError(f"dtype is {dtype}; dequantize returns float32, bfloat16 or float16")
-    with torch.no_grad():
-        return _dequantize(quantized, dtype)
-
-
-def _dequantize(quantized: Quantized, dtype: torch.dtype) -> Tensor:
-    qparams, scheme, rules = quantized.qparams, quantized.qparams.scheme, quantized.qparams.scheme.rules
+    qparams, scheme = quantized.qparams, quantized.qparams.scheme
     groups = groups_of(scheme.granularity, tuple(quantized.codes.shape))
-    scale = scale_in_use(qparams, rules.dequantize_scale, groups)
-    zero_point = zero_point_in_use(qparams, groups)
-    codes = groups.split(quantized.codes)
-    wide = rescale_dtype_of(scheme, dtype)
-    result_dtype = torch.float32 if rules.operand_dtype == d.OperandDtype.FLOAT32 else dtype
-    if scheme.zero_point_domain == ZeroPointDomain.FLOAT:
-        assert zero_point is not None
-        return groups.join(_place(codes, scale, zero_point, scheme, dtype, result_dtype))
-    distance = _distance(codes, zero_point, scheme, dtype)
-    product = op(narrow(distance, wide) * narrow(scale, wide), rules)
-    return groups.join(op(narrow(product, result_dtype), rules))
+    with torch.no_grad():
+        codes, scale = groups.split(quantized.codes), scale_in_use(qparams, scheme.rules.dequantize_scale, groups)
+        zero_point = zero_point_in_use(qparams, groups)
+        if scheme.zero_point_domain is ZeroPointDomain.FLOAT:
+            assert zero_point is not None
+            return groups.join(_placed(codes, scale, zero_point, scheme, dtype))
+        return groups.join(_rescaled(_distance(codes, zero_point, scheme, dtype), scale, scheme, dtype))
 
 
-def _distance(codes: Tensor, zero_point: Tensor | None, scheme: TensorScheme, dtype: torch.dtype) -> Tensor:
+def _distance(codes: Tensor, zero_point: Tensor | None, scheme: ResolvedScheme, dtype: torch.dtype) -> Tensor:
     """q - z in the dtype of `subtract_dtype`, as a float tensor."""
     rule = scheme.rules.subtract_dtype
-    if rule == d.SubtractDtype.INT32:
+    if rule is d.SubtractDtype.INT32:
         whole = _int32(codes) if zero_point is None else _int32(codes) - _int32(zero_point)
         return whole.to(dtype)
-    assert isinstance(scheme.scale_dtype, torch.dtype)
-    chosen = {d.SubtractDtype.OUTPUT: dtype, d.SubtractDtype.SCALE: scheme.scale_dtype}.get(rule, torch.float32)
+    chosen = torch.float32
+    if rule is not d.SubtractDtype.FLOAT32:
+        chosen = dtype if rule is d.SubtractDtype.OUTPUT else scheme.scale_dtype
     distance = codes.to(chosen)
     return distance if zero_point is None else op(distance - zero_point.to(chosen), scheme.rules)
+
+
+def _rescaled(distance: Tensor, scale: Tensor, scheme: ResolvedScheme, dtype: torch.dtype) -> Tensor:
+    """(q - z) * s in T, then rounded to the operand's dtype."""
+    rules, wide = scheme.rules, rescale_dtype_of(scheme, dtype)
+    product = op(cast(distance, wide, rules) * cast(scale, wide, rules), rules)
+    return cast(product, operand_dtype_of(scheme, dtype), rules)
+
+
+def _placed(codes: Tensor, scale: Tensor, zero_point: Tensor, scheme: ResolvedScheme, dtype: torch.dtype) -> Tensor:
+    """(q - mid) * s + z, the FLOAT domain, with one, two or three roundings; q - mid is rounded to O."""
+    rules, wide = scheme.rules, rescale_dtype_of(scheme, dtype)
+    distance = cast(codes.to(torch.float32) - scheme.midpoint, dtype, rules)
+    if rules.rescale_fusion is not d.RescaleFusion.TWO_ROUNDINGS:
+        value = _fused(distance, scale, zero_point, scheme)
+    else:
+        value = op(cast(distance, wide, rules) * cast(scale, wide, rules), rules)
+        if rules.rescale_intermediate is d.RescaleIntermediate.OUTPUT:
+            value = cast(value, dtype, rules)
+        value = op(_add(value, zero_point), rules)
+    return cast(value, operand_dtype_of(scheme, dtype), rules)
+
+
+def operand_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
+    """The dtype in which the product receives the operand: O, or fp32 from kernels that never round it to O."""
+    return torch.float32 if scheme.rules.operand_dtype is d.OperandDtype.FLOAT32 else dtype
 
 
 def _int32(t: Tensor) -> Tensor:
     return cast_to_integer(t, torch.int32) if t.dtype.is_floating_point else t.to(torch.int32)
 
 
-def _place(
-    codes: Tensor, scale: Tensor, zero_point: Tensor, scheme: TensorScheme, dtype: torch.dtype, result: torch.dtype
-) -> Tensor:
-    """(q - mid) * s + z, the FLOAT domain, with one, two or three roundings."""
-    rules, wide = scheme.rules, rescale_dtype_of(scheme, dtype)
-    distance = (codes.to(torch.float32) - scheme.midpoint).to(dtype)
-    if rules.rescale_fusion != d.RescaleFusion.TWO_ROUNDINGS:
-        return op(narrow(_fused(distance, scale, zero_point, scheme), result), rules)
-    product = op(narrow(distance, wide) * narrow(scale, wide), rules)
-    if rules.rescale_intermediate == d.RescaleIntermediate.OUTPUT:
-        product = op(narrow(product, dtype), rules)
-    return op(narrow(_add(product, zero_point), result), rules)
-
-
 def _add(product: Tensor, zero_point: Tensor) -> Tensor:
-    """product + z in the wider of the two dtypes; from float64, rounded to odd so that the cast that follows rounds once."""
-    if product.dtype == torch.float64:
+    """product + z in the wider dtype; a float64 sum is rounded to odd, so that the cast after it rounds once."""
+    if product.dtype is torch.float64:
         return add_to_odd(product, zero_point.double())
     return product + zero_point
 
 
-def _fused(distance: Tensor, scale: Tensor, zero_point: Tensor, scheme: TensorScheme) -> Tensor:
+def _fused(distance: Tensor, scale: Tensor, zero_point: Tensor, scheme: ResolvedScheme) -> Tensor:
     """The multiply-add with one rounding to fp32, in either of the two orders kernels use."""
     scale, zero_point = scale.float(), zero_point.float()
-    if scheme.rules.rescale_fusion == d.RescaleFusion.FMA:
-        return fma(distance.float(), scale, zero_point)
-    offset = fma(torch.full_like(scale, -scheme.midpoint), scale, zero_point)
-    return fma(distance.float() + scheme.midpoint, scale, offset)
+    if scheme.rules.rescale_fusion is d.RescaleFusion.FMA:
+        return op(fma(distance.float(), scale, zero_point), scheme.rules)
+    offset = op(fma(torch.full_like(scale, -scheme.midpoint), scale, zero_point), scheme.rules)
+    return op(fma(distance.float() + scheme.midpoint, scale, offset), scheme.rules)

@@ -44,11 +44,11 @@ class QuantizedEmbedding(nn.Module):
 class FakeQuantizedEmbedding(nn.Embedding):
     """QuantizedEmbedding's output from a float table that still trains, with straight-through gradients."""
 
-    def __init__(self, weight: nn.Parameter, padding_idx: int | None, scheme: QuantScheme) -> None:
+    def __init__(self, weight: Tensor, padding_idx: int | None, scheme: QuantScheme) -> None:
         nn.Module.__init__(self)
         self.num_embeddings, self.embedding_dim = weight.shape[-2:]
-        self.weight, self.padding_idx = weight, padding_idx  # type: ignore[assignment]  # None = no padding row
-        self.max_norm, self.norm_type = None, 2.0
+        self.weight = weight
+        self.padding_idx, self.max_norm, self.norm_type = padding_idx, None, 2.0
         self.scale_grad_by_freq = self.sparse = False
         self.scheme = scheme
 
@@ -68,7 +68,10 @@ class FakeQuantizedEmbedding(nn.Embedding):
 def lookup_stages(
     indices: Tensor, weight: Operand, scheme: QuantScheme, dtype: torch.dtype, padding_idx: int | None
 ) -> LayerStages:
-    """Rows of the dequantized table, in the scheme's output dtype; stacked tables [S, entries, width] are looked up alike."""
+    """Rows of the dequantized table, in the scheme's output dtype.
+
+    indices of any shape into a table [entries, width]; or [S, ...] into stacked tables [S, entries, width].
+    """
     table = weight.dequantized
     if table.dim() == 3:
         width = table.shape[-1]

@@ -16,10 +16,15 @@ class EpsProperty(StrEnum):
 
 
 class PropertyDtype(StrEnum):
-    """Whose property: the quantized tensor's dtype, the stored scale's (fp32's for a wider scale), or a fixed one."""
+    """Whose property: the quantized tensor's dtype, the stored scale's, or a fixed one.
+
+    NARROWER_SCALE is the one of smaller range among the dtypes in which the scale is computed and stored, so that a
+    smallest normal of it is none that the computation rounds to zero.
+    """
 
     INPUT = "input"
     SCALE = "scale"
+    NARROWER_SCALE = "narrower_scale"
     FLOAT32 = "float32"
     BFLOAT16 = "bfloat16"
     FLOAT16 = "float16"
@@ -32,9 +37,12 @@ class EpsOf:
     property: EpsProperty
     dtype: PropertyDtype
 
-    def resolve(self, input_dtype: torch.dtype, scale_dtype: torch.dtype) -> float:
-        """The number, once the dtypes of the tensor and of its stored scale are known."""
-        narrowed = torch.float32 if scale_dtype == torch.float64 else scale_dtype
-        dtypes = {PropertyDtype.INPUT: input_dtype, PropertyDtype.SCALE: narrowed}
+    def resolve(self, input_dtype: torch.dtype, scale_dtype: torch.dtype, qparam_dtype: torch.dtype) -> float:
+        """The number, once the dtypes are known of the tensor, of its stored scale, and of the scale's computation."""
+        dtypes = {
+            PropertyDtype.INPUT: input_dtype,
+            PropertyDtype.SCALE: scale_dtype,
+            PropertyDtype.NARROWER_SCALE: max(qparam_dtype, scale_dtype, key=lambda d: torch.finfo(d).smallest_normal),
+        }
         finfo = torch.finfo(dtypes.get(self.dtype) or getattr(torch, self.dtype.value))
         return float(finfo.eps if self.property is EpsProperty.EPS else finfo.smallest_normal)

@@ -38,11 +38,11 @@ def fake_operand(x: Tensor, scheme: TensorScheme) -> Operand:
     with torch.no_grad():
         qparams = choose_qparams(x, scheme)
         unclamped, values = code_values(x, qparams)
-        codes = store_codes(values, qparams) if scheme.rules.code_cast == d.CodeCast.INTEGER else values
+        codes = store_codes(values, qparams.scheme) if scheme.rules.code_cast is d.CodeCast.INTEGER else values
         dequantized = dequantize(Quantized(codes=codes, qparams=qparams), x.dtype)
-    if x.requires_grad and torch.is_grad_enabled() and scheme.rules.gradient_mask != d.GradientMask.ALL:
+    if x.requires_grad and torch.is_grad_enabled() and scheme.rules.gradient_mask is not d.GradientMask.ALL:
         mask = straight_through_mask(x, unclamped, qparams)
-        dequantized = _StraightThrough.apply(x, dequantized, mask, qparams)
+        dequantized = _StraightThrough.apply(x, dequantized, mask, qparams)  # type: ignore[no-untyped-call]  # autograd has no types
     return Operand(qparams=qparams, codes=codes, dequantized=dequantized)
 
 
@@ -61,7 +61,7 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, dequantized: Tensor, mask: Tensor | None, qparams: QParams) -> Tensor:
         ctx.mask, ctx.qparams, ctx.dtype = mask, qparams, x.dtype
-        return dequantized.clone()
+        return dequantized.clone()  # a view of an input could not be modified in place
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:

@@ -1,25 +1,17 @@
 """Which elements share a scale: a granularity turns a shape into blocks, and blocks into a grouped view.
 
-A block size b_i divides the dimension n_i; qparams have the shape n_i / b_i, one entry a block, no dimension dropped.
+`block_shape(shape)` is one block size b_i a dimension, or a ValueError when the shape cannot be divided so. Qparams
+have the shape n_i / b_i, one entry a block, no dimension dropped.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Protocol
 
 import torch
 
 Shape = tuple[int, ...]
-
-
-class Granularity(Protocol):
-    """Anything that gives the block size for a shape."""
-
-    def block_shape(self, shape: Shape) -> Shape:
-        """One block size a dimension; ValueError when the shape cannot be divided so."""
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +92,15 @@ class PerBlock:
 class Stacked:
     """The same granularity for each of many cases stacked along a new first dimension: no case sees another."""
 
-    inner: PerTensor | PerAxis | PerToken | PerRow | PerGroup | PerBlock
+    inner: Granularity
 
     def block_shape(self, shape: Shape) -> Shape:
+        if not shape:
+            raise ValueError("a tensor without dimensions is no stack of cases")
         return (1, *self.inner.block_shape(shape[1:]))
+
+
+Granularity = PerTensor | PerAxis | PerToken | PerRow | PerGroup | PerBlock | Stacked
 
 
 @dataclass(frozen=True, slots=True)

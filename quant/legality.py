@@ -6,18 +6,20 @@ Nothing is coerced. Two different reasons give two different sentences; suites t
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from quant import decisions as d
-from quant.computed import code_dtype_of
+from quant.computed import code_dtype_of, qparam_dtype_of, quotient_dtype_of
 from quant.eps import EpsOf
-from quant.granularity import PerAxis, PerRow, PerTensor, PerToken, Stacked
+from quant.granularity import Granularity
+from quant.integers import holds
 from quant.mapping import Mapping, ZeroPointDomain
+from quant.rules import Rules
 
 if TYPE_CHECKING:
-    from quant.scheme import QuantScheme, TensorScheme
+    from quant.scheme import ResolvedScheme, TensorScheme
 
 INPUT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 SCALE_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
@@ -27,12 +29,13 @@ MAX_BITS = 16
 
 def check_tensor_scheme(scheme: TensorScheme) -> None:
     """What can be said of a tensor's scheme before it meets a tensor."""
+    _check_kinds(scheme)
     _check_grid(scheme)
     _check_mapping(scheme)
     _check_zero_point(scheme)
     _check_rules(scheme)
     if scheme.scale_dtype != "model" and scheme.scale_dtype not in SCALE_DTYPES:
-        raise ValueError(f"scale_dtype is {scheme.scale_dtype!r}; use 'model' or one of {_names(SCALE_DTYPES)}")
+        raise ValueError(f"scale_dtype is {scheme.scale_dtype!r}; use 'model' or one of {names(SCALE_DTYPES)}")
     if not isinstance(scheme.eps, EpsOf) and not (math.isfinite(scheme.eps) and scheme.eps > 0):
         raise ValueError(
             f"eps is {scheme.eps}; it must be a positive finite number or an EpsOf (to bound nothing, use rules with "
@@ -40,58 +43,105 @@ def check_tensor_scheme(scheme: TensorScheme) -> None:
         )
 
 
+def check_concrete(scheme: ResolvedScheme) -> None:
+    """A resolved scheme names dtypes and a number, with nothing left to resolve."""
+    values: dict[str, Any] = {name: getattr(scheme, name) for name in ("scale_dtype", "zero_point_dtype", "eps")}
+    for name, value in values.items():
+        if isinstance(value, str | EpsOf):
+            raise ValueError(f"{name} of a resolved scheme is {value!r}; use TensorScheme.resolved(dtype) to make one")
+
+
 def check_input_dtype(dtype: torch.dtype) -> None:
     """Only fp32, bf16 and fp16 tensors are quantized."""
     if dtype not in INPUT_DTYPES:
-        raise ValueError(f"the tensor's dtype is {dtype}; quantization takes one of {_names(INPUT_DTYPES)}")
+        raise ValueError(f"the tensor's dtype is {dtype}; quantization takes one of {names(INPUT_DTYPES)}")
 
 
-def check_resolved(scheme: TensorScheme, dtype: torch.dtype) -> None:
-    """What can only be said once every dtype is known; waived by rules that do not refuse lossy schemes."""
-    if not scheme.rules.refuse_lossy:
-        return
-    assert isinstance(scheme.scale_dtype, torch.dtype) and isinstance(scheme.eps, float)
-    stored_eps = torch.tensor(scheme.eps, dtype=torch.float64).to(scheme.scale_dtype).item()
-    if stored_eps == 0.0 and scheme.rules.eps_target == d.EpsTarget.SCALE and scheme.rules.zero_scale == "keep":
+def check_resolved(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
+    """What can only be said once every dtype is known; lossy schemes are refused where the rules say so."""
+    rules = scheme.rules
+    bounded = scheme.scale_dtype if rules.eps_order is d.EpsOrder.AFTER_STORAGE else qparam_dtype_of(scheme, dtype)
+    if rules.eps_target is not d.EpsTarget.NONE and scheme.eps > torch.finfo(bounded).max:
         raise ValueError(
-            f"eps is {scheme.eps!r} and scale_dtype is {scheme.scale_dtype}: eps rounds to zero there, so a group of "
-            f"zeros would be divided by zero; use an eps of at least {torch.finfo(scheme.scale_dtype).smallest_normal}"
+            f"eps is {scheme.eps!r} and bounds values of {bounded}, whose largest is {torch.finfo(bounded).max}; "
+            "use a smaller eps"
         )
-    computed = code_dtype_of(scheme, dtype)
-    exact_bits = {torch.bfloat16: 8, torch.float16: 11, torch.float32: 24, torch.float64: 53}[computed]
-    if scheme.rules.clamp_bound == d.ClampBound.ROUNDED and scheme.bits > exact_bits:
+    fused_dtype = code_dtype_of(scheme, dtype)
+    if rules.zero_point_add is d.ZeroPointAdd.BEFORE_ROUND_FMA and fused_dtype is torch.float64:
+        raise ValueError(
+            f"zero_point_add is before_round_fma and codes are computed in {fused_dtype}: the fused multiply-add is a "
+            "float32 one; use another code_dtype, or before_round"
+        )
+    if rules.refuse_lossy:
+        _check_eps_survives(scheme, dtype)
+        _check_codes_fit(scheme, dtype)
+        _check_zero_point_survives(scheme, dtype)
+
+
+def _check_eps_survives(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
+    """A scale at its lower bound stays positive in every dtype on its way to the division."""
+    rules = scheme.rules
+    if rules.eps_target is not d.EpsTarget.SCALE or rules.zero_scale is not d.ZeroScale.KEEP:
+        return
+    path = [scheme.scale_dtype, quotient_dtype_of(scheme, dtype)]
+    if rules.eps_order is d.EpsOrder.BEFORE_STORAGE:
+        path.insert(0, qparam_dtype_of(scheme, dtype))
+    for step in path:
+        if torch.tensor(scheme.eps, dtype=torch.float64).to(step).item() == 0.0:
+            raise ValueError(
+                f"eps is {scheme.eps!r} and a scale passes through {step}: eps rounds to zero there, so a group of "
+                f"zeros would be divided by zero; use an eps of at least {torch.finfo(step).smallest_normal}"
+            )
+
+
+def _check_codes_fit(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
+    computed = quotient_dtype_of(scheme, dtype)
+    rounds = not (holds(computed, scheme.qmin) and holds(computed, scheme.qmax))
+    if scheme.rules.clamp_bound is d.ClampBound.ROUNDED and rounds:
         raise ValueError(
             f"clamp_bound is rounded, codes are computed in {computed} and qmax is {scheme.qmax}, which that dtype "
             "cannot hold; use clamp_bound exact or a wider code_dtype"
         )
 
 
-def check_quant_scheme(scheme: QuantScheme) -> None:
-    """What the two tensors of a layer and their product exclude."""
-    if scheme.output_dtype != "model" and scheme.output_dtype not in INPUT_DTYPES:
-        raise ValueError(f"output_dtype is {scheme.output_dtype!r}; use 'model' or one of {_names(INPUT_DTYPES)}")
-    if scheme.product.product_operands != d.ProductOperands.CODES:
+def _check_zero_point_survives(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
+    """An integer zero point fits the dtype it is computed in and the one it is stored in."""
+    if scheme.zero_point_domain is not ZeroPointDomain.INT or scheme.zero_point_dtype is None:
         return
-    if scheme.activation is None:
+    constant = int(scheme.midpoint)
+    asymmetric = scheme.mapping is Mapping.ASYMMETRIC
+    low, high = (scheme.qmin, scheme.qmax) if asymmetric else (constant, constant)
+    computed = qparam_dtype_of(scheme, dtype)
+    if not (holds(computed, low) and holds(computed, high)):
         raise ValueError(
-            "product_operands is codes and the activation scheme is None: a product of codes needs codes on both "
-            "sides; give an activation scheme, or use dequantized operands"
+            f"zero points lie in [{low}, {high}] and are computed in {computed}, which cannot hold them; use a wider "
+            "qparam_dtype or fewer bits"
         )
-    for side, tensor, legal in (
-        ("weight", scheme.weight, (PerTensor, PerAxis, PerRow)),
-        ("activation", scheme.activation, (PerTensor, PerToken, PerRow)),
-    ):
-        granularity = tensor.granularity.inner if isinstance(tensor.granularity, Stacked) else tensor.granularity
-        if not isinstance(granularity, legal):
-            raise ValueError(
-                f"product_operands is codes and the {side}'s granularity is {granularity}: an integer sum over k has "
-                f"one scale a row; use one of {', '.join(g.__name__ for g in legal)}"
-            )
-        if tensor.zero_point_domain == ZeroPointDomain.FLOAT:
-            raise ValueError(
-                f"product_operands is codes and the {side}'s zero_point_domain is float: a float zero point does not "
-                "enter an integer sum; use the int or none domain"
-            )
+    low -= scheme.rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE
+    if not (holds(scheme.zero_point_dtype, low) and holds(scheme.zero_point_dtype, high)):
+        raise ValueError(
+            f"zero_point_dtype is {scheme.zero_point_dtype} and stored zero points lie in [{low}, {high}], which it "
+            "cannot hold; use a wider dtype"
+        )
+
+
+def _check_kinds(scheme: TensorScheme) -> None:
+    """Every field holds a value of its own kind: a text that merely equals a member is refused."""
+    kinds: tuple[tuple[str, Any], ...] = (
+        ("bits", int),
+        ("qmin", int),
+        ("qmax", int),
+        ("granularity", Granularity),
+        ("mapping", Mapping),
+        ("preserve_zero", bool),
+        ("zero_point_domain", ZeroPointDomain),
+        ("rules", Rules),
+    )
+    for name, kind in kinds:
+        value = getattr(scheme, name)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            legal = " or ".join(k.__name__ for k in getattr(kind, "__args__", (kind,)))
+            raise ValueError(f"{name} is {value!r}; it must be a value of {legal}")
 
 
 def _check_grid(scheme: TensorScheme) -> None:
@@ -109,21 +159,21 @@ def _check_grid(scheme: TensorScheme) -> None:
 
 def _check_mapping(scheme: TensorScheme) -> None:
     rules, mapping = scheme.rules, scheme.mapping
-    if mapping != Mapping.ASYMMETRIC and not scheme.preserve_zero:
+    if mapping is not Mapping.ASYMMETRIC and not scheme.preserve_zero:
         raise ValueError(
             f"preserve_zero is False and mapping is {mapping}: a symmetric range always holds zero; "
             "use preserve_zero=True, or mapping asymmetric"
         )
-    if mapping == Mapping.SYMMETRIC_NO_CLIPPING and scheme.qmax == 0:
+    if mapping is Mapping.SYMMETRIC_NO_CLIPPING and scheme.qmax == 0:
         raise ValueError(
             "mapping is symmetric_no_clipping and qmax is 0: the positive end would be divided by zero; use "
             "mapping symmetric, or a grid with a positive qmax"
         )
-    if mapping == Mapping.SYMMETRIC and rules.symmetric_scale == d.SymmetricScale.QMAX and scheme.qmax == 0:
+    if mapping is Mapping.SYMMETRIC and rules.symmetric_scale is d.SymmetricScale.QMAX and scheme.qmax == 0:
         raise ValueError("symmetric_scale is qmax and qmax is 0: the range would be divided by zero; use half_span")
-    if mapping == Mapping.SYMMETRIC and rules.symmetric_scale == d.SymmetricScale.ABS_QMIN and scheme.qmin == 0:
+    if mapping is Mapping.SYMMETRIC and rules.symmetric_scale is d.SymmetricScale.ABS_QMIN and scheme.qmin == 0:
         raise ValueError("symmetric_scale is abs_qmin and qmin is 0: the range would be divided by zero; use half_span")
-    if mapping == Mapping.SYMMETRIC_NO_CLIPPING and rules.eps_target == d.EpsTarget.RANGE:
+    if mapping is Mapping.SYMMETRIC_NO_CLIPPING and rules.eps_target is d.EpsTarget.RANGE:
         raise ValueError(
             "eps_target is range and mapping is symmetric_no_clipping: two ranges are divided, and eps bounds one; "
             "use eps_target scale"
@@ -132,13 +182,13 @@ def _check_mapping(scheme: TensorScheme) -> None:
 
 def _check_zero_point(scheme: TensorScheme) -> None:
     domain, dtype = scheme.zero_point_domain, scheme.zero_point_dtype
-    if domain == ZeroPointDomain.NONE:
+    if domain is ZeroPointDomain.NONE:
         if dtype is not None:
             raise ValueError(
                 f"zero_point_domain is none and zero_point_dtype is {dtype}: there is no zero point to store; "
                 "use zero_point_dtype=None, or the int domain"
             )
-        if scheme.mapping == Mapping.ASYMMETRIC:
+        if scheme.mapping is Mapping.ASYMMETRIC:
             raise ValueError(
                 "zero_point_domain is none and mapping is asymmetric: an asymmetric range needs a zero point; "
                 "use mapping symmetric, or the int or float domain"
@@ -152,10 +202,10 @@ def _check_zero_point(scheme: TensorScheme) -> None:
     if dtype is None:
         raise ValueError(f"zero_point_dtype is None and zero_point_domain is {domain}; name the dtype that stores it")
     if dtype != "model" and dtype not in INTEGER_DTYPES + INPUT_DTYPES:
-        legal = _names(INTEGER_DTYPES + INPUT_DTYPES)
+        legal = names(INTEGER_DTYPES + INPUT_DTYPES)
         raise ValueError(f"zero_point_dtype is {dtype!r}; use 'model' or one of {legal}")
-    if domain == ZeroPointDomain.FLOAT:
-        if scheme.mapping != Mapping.ASYMMETRIC:
+    if domain is ZeroPointDomain.FLOAT:
+        if scheme.mapping is not Mapping.ASYMMETRIC:
             raise ValueError(
                 f"zero_point_domain is float and mapping is {scheme.mapping}: a float zero point places an asymmetric "
                 "range; use mapping asymmetric, or the int domain"
@@ -165,41 +215,27 @@ def _check_zero_point(scheme: TensorScheme) -> None:
                 f"zero_point_domain is float and zero_point_dtype is {dtype}: a float zero point is a value and an "
                 "integer dtype would cut its fraction; use 'model' or a floating dtype"
             )
-    elif dtype in INTEGER_DTYPES and scheme.rules.refuse_lossy:
-        _check_zero_point_fits(scheme, dtype)
-
-
-def _check_zero_point_fits(scheme: TensorScheme, dtype: torch.dtype | str | None) -> None:
-    assert isinstance(dtype, torch.dtype)
-    constant = int(scheme.midpoint)
-    low, high = (scheme.qmin, scheme.qmax) if scheme.mapping == Mapping.ASYMMETRIC else (constant, constant)
-    low -= scheme.rules.zero_point_offset == d.ZeroPointOffset.MINUS_ONE
-    limits = torch.iinfo(dtype)
-    if low < limits.min or high > limits.max:
-        raise ValueError(
-            f"zero_point_dtype is {dtype} and zero points lie in [{low}, {high}]: it holds only "
-            f"[{limits.min}, {limits.max}]; use a wider dtype"
-        )
 
 
 def _check_rules(scheme: TensorScheme) -> None:
     rules, domain = scheme.rules, scheme.zero_point_domain
-    if domain != ZeroPointDomain.FLOAT and rules.rescale_fusion != d.RescaleFusion.TWO_ROUNDINGS:
+    if domain is not ZeroPointDomain.FLOAT and rules.rescale_fusion is not d.RescaleFusion.TWO_ROUNDINGS:
         raise ValueError(
             f"rescale_fusion is {rules.rescale_fusion} and zero_point_domain is {domain}: only the float domain adds a "
             "zero point after the multiplication; use two_roundings"
         )
-    if domain != ZeroPointDomain.INT and rules.zero_point_add == d.ZeroPointAdd.BEFORE_ROUND_FMA:
+    if domain is not ZeroPointDomain.INT and rules.zero_point_add is d.ZeroPointAdd.BEFORE_ROUND_FMA:
         raise ValueError(
             f"zero_point_add is before_round_fma and zero_point_domain is {domain}: only the int domain adds an "
             "integer zero point to the quotient; use after_round"
         )
-    if domain != ZeroPointDomain.INT and rules.zero_point_offset != d.ZeroPointOffset.NONE:
+    if domain is not ZeroPointDomain.INT and rules.zero_point_offset is not d.ZeroPointOffset.NONE:
         raise ValueError(
             f"zero_point_offset is {rules.zero_point_offset} and zero_point_domain is {domain}: only an integer zero "
             "point is stored less one; use the int domain, or zero_point_offset none"
         )
 
 
-def _names(dtypes: tuple[torch.dtype, ...]) -> str:
+def names(dtypes: tuple[torch.dtype, ...]) -> str:
+    """Dtypes as a sentence lists them, without their prefix."""
     return ", ".join(str(dtype).removeprefix("torch.") for dtype in dtypes)

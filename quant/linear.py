@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from quant import decisions as d
+from quant.code_linear import code_linear_product
 from quant.fake import Operand, fake_operand, quantized_operand
-from quant.product import code_linear_product, linear_product
+from quant.product import linear_product
 from quant.scheme import QuantScheme
 from quant.stored import StoredWeight
 
@@ -65,12 +66,15 @@ class QuantizedLinear(nn.Module):
 
 
 class FakeQuantizedLinear(nn.Linear):
-    """QuantizedLinear's output from a float weight that still trains, with straight-through gradients."""
+    """QuantizedLinear's output from a float weight that still trains, with straight-through gradients.
 
-    def __init__(self, weight: nn.Parameter, bias: nn.Parameter | None, scheme: QuantScheme) -> None:
+    Holds the Parameters it is given. Deep-copies, saves and loads as the nn.Linear whose place it takes.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, scheme: QuantScheme) -> None:
         nn.Module.__init__(self)
         self.out_features, self.in_features = weight.shape[-2:]
-        self.weight, self.bias = weight, bias  # type: ignore[assignment]  # a Linear without bias holds None
+        self.weight, self.bias = weight, bias  # type: ignore[assignment]  # Parameters, which nn.Linear types as Tensor
         self.scheme = scheme
 
     def stages(self, x: Tensor) -> LayerStages:
@@ -94,7 +98,7 @@ def layer_stages(
 ) -> LayerStages:
     """The product of both operands under the scheme's product rules, beside the operands themselves."""
     output_dtype = scheme.resolved_output_dtype(dtype)
-    if scheme.product.product_operands == d.ProductOperands.CODES:
+    if scheme.product.product_operands is d.ProductOperands.CODES:
         assert operand is not None
         output = code_linear_product(operand, weight, bias, scheme.product, output_dtype)
     else:

@@ -33,7 +33,7 @@ class ProductRules:
         if not codes and self.code_product_rescale != d.CodeProductRescale.SCALES_FIRST:
             raise ValueError(
                 f"code_product_rescale is {self.code_product_rescale} and product_operands is dequantized: dequantized "
-                "operands carry their scales already; use product_operands codes, or leave the rescaling at scales_first"
+                "operands carry their scales already; use product_operands codes, or code_product_rescale scales_first"
             )
         if codes and self.bias_add == d.BiasAdd.IN_ACCUMULATOR:
             raise ValueError(

@@ -16,15 +16,15 @@ import torch
 from torch import Tensor
 
 from kernels.divide import divide, divide_by_reciprocal, reciprocal
-from kernels.narrow import narrow
 from kernels.rounding import half_away, half_even, truncate
 from quant import decisions as d
 from quant.computed import qparam_dtype_of
-from quant.device import op
+from quant.device import cast, op
 from quant.granularity import Groups, groups_of
+from quant.integers import cast_to_integer
 from quant.mapping import Mapping, ZeroPointDomain
 from quant.rules import Rules
-from quant.scheme import TensorScheme
+from quant.scheme import ResolvedScheme, TensorScheme
 
 ZERO_POINT_ROUNDINGS = {
     d.ZeroPointRounding.HALF_EVEN: half_even,
@@ -44,7 +44,7 @@ class QParams:
 
     scale: Tensor
     zero_point: Tensor | None
-    scheme: TensorScheme
+    scheme: ResolvedScheme
     unrounded_scale: Tensor | None = None
     minimum: Tensor | None = None
 
@@ -62,7 +62,7 @@ def choose_qparams(x: Tensor, scheme: TensorScheme) -> QParams:
         return _choose(groups.split(x), groups, resolved)
 
 
-def _choose(x: Tensor, groups: Groups, scheme: TensorScheme) -> QParams:
+def _choose(x: Tensor, groups: Groups, scheme: ResolvedScheme) -> QParams:
     rules = scheme.rules
     low, high = _range(x, groups.reduced, scheme)
     unrounded = _scale(low, high, scheme)
@@ -73,7 +73,7 @@ def _choose(x: Tensor, groups: Groups, scheme: TensorScheme) -> QParams:
         zero_point=None if zero_point is None else zero_point.reshape(groups.qparam_shape),
         scheme=scheme,
         unrounded_scale=unrounded.reshape(groups.qparam_shape) if reads_unrounded_scale(rules) else None,
-        minimum=low.reshape(groups.qparam_shape) if rules.float_code_origin == d.FloatCodeOrigin.MIN else None,
+        minimum=low.reshape(groups.qparam_shape) if rules.float_code_origin is d.FloatCodeOrigin.MIN else None,
     )
 
 
@@ -82,10 +82,10 @@ def reads_unrounded_scale(rules: Rules) -> bool:
     return d.ScaleSource.UNROUNDED in (rules.code_scale, rules.dequantize_scale)
 
 
-def _range(x: Tensor, reduced: tuple[int, ...], scheme: TensorScheme) -> tuple[Tensor, Tensor]:
+def _range(x: Tensor, reduced: tuple[int, ...], scheme: ResolvedScheme) -> tuple[Tensor, Tensor]:
     """Step 1: min and max of every group in Q, widened to zero where zero must be representable."""
     low_of, high_of = x, x
-    if scheme.rules.range_nan == d.RangeNan.IGNORE:
+    if scheme.rules.range_nan is d.RangeNan.IGNORE:
         missing = x.isnan()
         low_of, high_of = x.masked_fill(missing, torch.inf), x.masked_fill(missing, -torch.inf)
     low = low_of.amin(reduced, keepdim=True) if reduced else low_of
@@ -94,57 +94,56 @@ def _range(x: Tensor, reduced: tuple[int, ...], scheme: TensorScheme) -> tuple[T
         zero = torch.zeros((), dtype=x.dtype, device=x.device)
         low, high = torch.minimum(low, zero), torch.maximum(high, zero)
     dtype = qparam_dtype_of(scheme, x.dtype)
-    return op(narrow(low, dtype), scheme.rules), op(narrow(high, dtype), scheme.rules)
+    return cast(op(low, scheme.rules), dtype, scheme.rules), cast(op(high, scheme.rules), dtype, scheme.rules)
 
 
-def _scale(low: Tensor, high: Tensor, scheme: TensorScheme) -> Tensor:
+def _scale(low: Tensor, high: Tensor, scheme: ResolvedScheme) -> Tensor:
     """Step 2: the scale in Q, before it is rounded to S."""
     rules = scheme.rules
-    if scheme.mapping == Mapping.SYMMETRIC_NO_CLIPPING:
+    if scheme.mapping is Mapping.SYMMETRIC_NO_CLIPPING:
         from_low = _divide(low, float(scheme.qmin), rules)
         from_high = _divide(high, float(scheme.qmax), rules)
         scale = torch.where(from_low > from_high, from_low, from_high)
-    elif scheme.mapping == Mapping.SYMMETRIC:
+    elif scheme.mapping is Mapping.SYMMETRIC:
         scale = _symmetric_scale(_bound_range(torch.maximum(-low, high), scheme), scheme)
     else:
         span = _bound_range(op(high - low, rules), scheme)
         scale = _divide(span, float(scheme.qmax - scheme.qmin), rules)
-    if rules.eps_target == d.EpsTarget.SCALE and rules.eps_order == d.EpsOrder.BEFORE_STORAGE:
-        scale = scale.clamp(min=scheme.eps)
+    if rules.eps_target is d.EpsTarget.SCALE and rules.eps_order is d.EpsOrder.BEFORE_STORAGE:
+        scale = op(scale.clamp(min=scheme.eps), rules)
     return scale
 
 
-def _symmetric_scale(amax: Tensor, scheme: TensorScheme) -> Tensor:
+def _symmetric_scale(amax: Tensor, scheme: ResolvedScheme) -> Tensor:
     rules, span = scheme.rules, float(scheme.qmax - scheme.qmin)
-    if rules.symmetric_scale == d.SymmetricScale.HALF_SPAN:
+    if rules.symmetric_scale is d.SymmetricScale.HALF_SPAN:
         return _divide(amax, span / 2, rules)
-    if rules.symmetric_scale == d.SymmetricScale.DOUBLED_OVER_SPAN:
+    if rules.symmetric_scale is d.SymmetricScale.DOUBLED_OVER_SPAN:
         return _divide(op(amax * 2, rules), span, rules)
-    bound = scheme.qmax if rules.symmetric_scale == d.SymmetricScale.QMAX else abs(scheme.qmin)
+    bound = scheme.qmax if rules.symmetric_scale is d.SymmetricScale.QMAX else abs(scheme.qmin)
     return _divide(amax, float(bound), rules)
 
 
-def _bound_range(span: Tensor, scheme: TensorScheme) -> Tensor:
-    return span.clamp(min=scheme.eps) if scheme.rules.eps_target == d.EpsTarget.RANGE else span
+def _bound_range(span: Tensor, scheme: ResolvedScheme) -> Tensor:
+    bounds = scheme.rules.eps_target is d.EpsTarget.RANGE
+    return op(span.clamp(min=scheme.eps), scheme.rules) if bounds else span
 
 
-def _store_scale(scale: Tensor, scheme: TensorScheme) -> Tensor:
+def _store_scale(scale: Tensor, scheme: ResolvedScheme) -> Tensor:
     """Step 3: R_S(s), with what becomes of scales that overflow S, fall below eps there, or are not positive."""
     rules, dtype = scheme.rules, scheme.scale_dtype
-    assert isinstance(dtype, torch.dtype)
-    if rules.scale_rounding == d.ScaleRounding.POWER_OF_TWO_NEAREST:
+    if rules.scale_rounding is d.ScaleRounding.POWER_OF_TWO_NEAREST:
         scale = _nearest_power_of_two(scale)
-    stored = op(narrow(scale, dtype), rules)
-    if rules.scale_rounding == d.ScaleRounding.UP:
-        stored = torch.where(
-            stored.double() < scale.double(), stored.nextafter(torch.full_like(stored, torch.inf)), stored
-        )
-    if rules.scale_overflow == d.ScaleOverflow.SATURATE:
+    stored = cast(scale, dtype, rules)
+    if rules.scale_rounding is d.ScaleRounding.UP:
+        above = op(stored.nextafter(torch.full_like(stored, torch.inf)), rules)
+        stored = torch.where(stored.double() < scale.double(), above, stored)
+    if rules.scale_overflow is d.ScaleOverflow.SATURATE:
         overflowed = stored.isinf() & scale.isfinite()
         stored = stored.masked_fill(overflowed, torch.finfo(dtype).max)
-    if rules.eps_order == d.EpsOrder.AFTER_STORAGE:
-        stored = stored.clamp(min=scheme.eps)
-    return replace_zero_scale(stored, rules) if rules.zero_scale_at == d.ZeroScaleAt.STORED else stored
+    if rules.eps_order is d.EpsOrder.AFTER_STORAGE:
+        stored = op(stored.clamp(min=scheme.eps), rules)
+    return replace_zero_scale(stored, rules) if rules.zero_scale_at is d.ZeroScaleAt.STORED else stored
 
 
 def _nearest_power_of_two(scale: Tensor) -> Tensor:
@@ -156,7 +155,7 @@ def _nearest_power_of_two(scale: Tensor) -> Tensor:
 
 def replace_zero_scale(scale: Tensor, rules: Rules) -> Tensor:
     """The scale with what `zero_scale` says in place of every value that is not positive or not finite."""
-    if rules.zero_scale == d.ZeroScale.KEEP:
+    if rules.zero_scale is d.ZeroScale.KEEP:
         return scale
     value = {
         d.ZeroScale.ONE: 1.0,
@@ -166,69 +165,55 @@ def replace_zero_scale(scale: Tensor, rules: Rules) -> Tensor:
     return scale.masked_fill(~(scale > 0) | scale.isinf(), value)
 
 
-def _zero_point(low: Tensor, high: Tensor, unrounded: Tensor, scale: Tensor, scheme: TensorScheme) -> Tensor | None:
+def _zero_point(low: Tensor, high: Tensor, unrounded: Tensor, scale: Tensor, scheme: ResolvedScheme) -> Tensor | None:
     """Step 4: the zero point in Z, stored less one where the rules say so."""
     rules, dtype = scheme.rules, scheme.zero_point_dtype
-    if scheme.zero_point_domain == ZeroPointDomain.NONE:
+    if dtype is None:
         return None
-    assert isinstance(dtype, torch.dtype)
-    read = unrounded if rules.zero_point_scale == d.ZeroPointScale.UNROUNDED else op(narrow(scale, low.dtype), rules)
-    if scheme.mapping != Mapping.ASYMMETRIC:
+    read = unrounded if rules.zero_point_scale is d.ZeroPointScale.UNROUNDED else cast(scale, low.dtype, rules)
+    if scheme.mapping is not Mapping.ASYMMETRIC:
         zero_point = torch.full_like(read, int(scheme.midpoint))
-    elif scheme.zero_point_domain == ZeroPointDomain.FLOAT:
+    elif scheme.zero_point_domain is ZeroPointDomain.FLOAT:
         zero_point = low
-        if rules.float_zero_point == d.FloatZeroPoint.MIN_PLUS_MID:
+        if rules.float_zero_point is d.FloatZeroPoint.MIN_PLUS_MID:
             zero_point = op(low + op(read * scheme.midpoint, rules), rules)
     else:
         zero_point = _integer_zero_point(low, high, read, scheme)
-    if rules.zero_point_offset == d.ZeroPointOffset.MINUS_ONE:
+    if rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE:
         zero_point = zero_point - 1
     if dtype.is_floating_point:
-        return op(narrow(zero_point, dtype), rules)
-    if rules.zero_point_cast == d.ZeroPointCast.NEAREST:
+        return cast(zero_point, dtype, rules)
+    if rules.zero_point_cast is d.ZeroPointCast.NEAREST:
         zero_point = half_even(zero_point)
     return cast_to_integer(zero_point, dtype)
 
 
-def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: TensorScheme) -> Tensor:
+def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: ResolvedScheme) -> Tensor:
     rules, qmin, qmax = scheme.rules, scheme.qmin, scheme.qmax
     rounding = ZERO_POINT_ROUNDINGS[rules.zero_point_rounding]
 
     def over_scale(bound: Tensor) -> Tensor:
-        if rules.zero_point_division == d.ZeroPointDivision.DIVIDE:
+        if rules.zero_point_division is d.ZeroPointDivision.DIVIDE:
             return op(divide(bound, scale), rules)
         return op(bound * op(reciprocal(scale), rules), rules)
 
     def from_end(code: int, quotient: Tensor) -> Tensor:
-        if rules.zero_point_round_order == d.ZeroPointRoundOrder.ROUND_FIRST:
+        if rules.zero_point_round_order is d.ZeroPointRoundOrder.ROUND_FIRST:
             return op(code - rounding(quotient), rules)
         return rounding(op(code - quotient, rules))
 
-    if rules.zero_point_rule == d.ZeroPointRule.FROM_MIN:
+    if rules.zero_point_rule is d.ZeroPointRule.FROM_MIN:
         zero_point = from_end(qmin, over_scale(low))
-    elif rules.zero_point_rule == d.ZeroPointRule.FROM_MAX:
+    elif rules.zero_point_rule is d.ZeroPointRule.FROM_MAX:
         zero_point = from_end(qmax, over_scale(high))
     else:
         of_low, of_high = over_scale(low), over_scale(high)
         errors = op(op(qmin + of_low, rules) + op(qmax + of_high, rules), rules)
         zero_point = torch.where(errors > 0, from_end(qmin, of_low), from_end(qmax, of_high))
-    return zero_point.clamp(qmin, qmax) if rules.zero_point_clamp == d.ZeroPointClamp.CLAMP else zero_point
-
-
-def cast_to_integer(values: Tensor, dtype: torch.dtype) -> Tensor:
-    """Floats cut to an integer dtype, the same on every device: out of range or NaN is what x86 makes of it.
-
-    x86 converts through int32 (int64 for int64): what does not fit is that type's minimum, whose low bits are then kept,
-    so a NaN is 0 in int8, uint8 and int16.
-    """
-    wide = torch.int64 if dtype == torch.int64 else torch.int32
-    limit = -float(torch.iinfo(wide).min)
-    fits = (values < limit) & (values >= -limit)
-    minimum = torch.full_like(values, torch.iinfo(wide).min, dtype=wide)
-    return torch.where(fits, values.masked_fill(~fits, 0).to(wide), minimum).to(dtype)
+    return zero_point.clamp(qmin, qmax) if rules.zero_point_clamp is d.ZeroPointClamp.CLAMP else zero_point
 
 
 def _divide(t: Tensor, divisor: float, rules: Rules) -> Tensor:
     """t / divisor as `scalar_division` says, in t's dtype."""
-    by_reciprocal = rules.scalar_division == d.ScalarDivision.RECIPROCAL_MULTIPLY
+    by_reciprocal = rules.scalar_division is d.ScalarDivision.RECIPROCAL_MULTIPLY
     return op(divide_by_reciprocal(t, divisor) if by_reciprocal else divide(t, divisor), rules)

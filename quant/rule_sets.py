@@ -35,8 +35,10 @@ ENGINE = replace(
         float_rescale_dtype="float64",  # there code * scale is exact, so a fused addition changes no bit
         rescale_intermediate="keep",
         gradient_product="identity",
+        float_gradient_product="identity",
+        float64_cast="once",
     ),
-    default_eps=EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.SCALE),
+    default_eps=EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.NARROWER_SCALE),
     default_scale_dtype=torch.float32,
     refuse_lossy=True,
 )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any
 
 import torch
 
@@ -12,6 +14,8 @@ from quant.eps import EpsOf, EpsProperty, PropertyDtype
 
 # Fields of `Rules` that are not decisions: they say what an unresolved scheme defaults to, or what is refused.
 POLICY_FIELDS = ("default_eps", "default_scale_dtype", "refuse_lossy")
+
+_SMALLEST_NORMAL_OF_INPUT = EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.INPUT)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,9 +74,11 @@ class Rules:
 
     gradient_mask: d.GradientMask = d.GradientMask.ROUNDED
     gradient_product: d.GradientProduct = d.GradientProduct.SCALE_TIMES_RECIPROCAL
+    float_gradient_product: d.GradientProduct = d.GradientProduct.SCALE_OVER_SCALE
+    float64_cast: d.Float64Cast = d.Float64Cast.THROUGH_FLOAT32
     subnormals: d.Subnormals = d.Subnormals.KEEP
 
-    default_eps: EpsOf = EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.INPUT)
+    default_eps: EpsOf = _SMALLEST_NORMAL_OF_INPUT
     default_scale_dtype: torch.dtype | str = "model"
     refuse_lossy: bool = False
 
@@ -102,14 +108,15 @@ class Rules:
 
 def enumeration_of(cls: type, field_name: str) -> type[StrEnum]:
     """The enumeration whose members a field of a rules class may hold."""
-    known = {f.name: f.default for f in fields(cls)}
+    known: dict[str, Any] = {f.name: f.default for f in fields(cls)}
     if field_name not in known or not isinstance(known[field_name], StrEnum):
         names = ", ".join(name for name, default in known.items() if isinstance(default, StrEnum))
         raise ValueError(f"{cls.__name__} has no decision {field_name!r}; its decisions are {names}")
-    return type(known[field_name])
+    enumeration: type[StrEnum] = type(known[field_name])
+    return enumeration
 
 
-def parse_members(cls: type, values: dict[str, str]) -> dict[str, StrEnum]:
+def parse_members(cls: type, values: dict[str, str]) -> dict[str, Any]:
     """Texts turned into members of the fields' enumerations; ValueError names the field and its legal values."""
     parsed = {}
     for name, value in values.items():
@@ -133,7 +140,7 @@ def check_members(rules: object) -> None:
 
 
 # Pairs of decisions that contradict each other whatever the scheme, each with its sentence.
-_EXCLUSIONS = (
+_EXCLUSIONS: tuple[tuple[Callable[[Rules], bool], str], ...] = (
     (
         lambda r: r.eps_order == d.EpsOrder.AFTER_STORAGE and r.eps_target != d.EpsTarget.SCALE,
         "eps_order is after_storage and eps_target is {rules.eps_target}: only a scale can be bounded after storage; "
@@ -162,5 +169,13 @@ _EXCLUSIONS = (
         ),
         "gradient_product is scale_times_reciprocal and code_division is divide: there is no reciprocal to multiply "
         "by; use gradient_product identity or scale_over_scale",
+    ),
+    (
+        lambda r: (
+            r.float_gradient_product == d.GradientProduct.SCALE_TIMES_RECIPROCAL
+            and r.float_code_division == d.FloatCodeDivision.DIVIDE
+        ),
+        "float_gradient_product is scale_times_reciprocal and float_code_division is divide: the float domain takes no "
+        "reciprocal to multiply by; use float_gradient_product identity or scale_over_scale",
     ),
 )

@@ -1,13 +1,14 @@
-"""What is wanted of one tensor, and of one layer: intent as frozen values, apart from how it is carried out (`Rules`)."""
+"""What is wanted of one tensor, and of one layer: intent as frozen values, apart from how it is carried out."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 
 import torch
 
-from quant import legality
+from quant import layer_legality, legality
+from quant.computed import qparam_dtype_of
 from quant.eps import EpsOf
 from quant.granularity import Granularity, Stacked
 from quant.mapping import Mapping, ZeroPointDomain
@@ -48,23 +49,38 @@ class TensorScheme:
         """(qmin + qmax + 1) / 2: the code of the range's middle; 0 for a signed grid, 8 for 0..15."""
         return (self.qmin + self.qmax + 1) / 2
 
-    def resolved(self, dtype: torch.dtype) -> TensorScheme:
+    def resolved(self, dtype: torch.dtype) -> ResolvedScheme:
         """This scheme for a tensor of `dtype` (fp32, bf16 or fp16), with no default left in it."""
         return _resolved(self, dtype)
 
     def stacked(self) -> TensorScheme:
         """This scheme for many cases stacked along a new first dimension."""
-        return replace(self, granularity=Stacked(self.granularity))  # type: ignore[arg-type]  # never nested
+        return replace(self, granularity=Stacked(self.granularity))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResolvedScheme(TensorScheme):
+    """A TensorScheme in which every dtype and eps is concrete: what qparams carry, and what the arithmetic reads."""
+
+    zero_point_dtype: torch.dtype | None
+    scale_dtype: torch.dtype
+    eps: float
+
+    def __post_init__(self) -> None:
+        legality.check_tensor_scheme(self)
+        legality.check_concrete(self)
 
 
 @lru_cache(maxsize=4096)
-def _resolved(scheme: TensorScheme, dtype: torch.dtype) -> TensorScheme:
+def _resolved(scheme: TensorScheme, dtype: torch.dtype) -> ResolvedScheme:
     legality.check_input_dtype(dtype)
-    scale_dtype = dtype if scheme.scale_dtype == MODEL else scheme.scale_dtype
-    assert isinstance(scale_dtype, torch.dtype)
-    eps = scheme.eps.resolve(dtype, scale_dtype) if isinstance(scheme.eps, EpsOf) else scheme.eps
-    zero_point_dtype = dtype if scheme.zero_point_dtype == MODEL else scheme.zero_point_dtype
-    resolved = replace(scheme, scale_dtype=scale_dtype, eps=eps, zero_point_dtype=zero_point_dtype)
+    values = {f.name: getattr(scheme, f.name) for f in fields(TensorScheme)}
+    for name in ("scale_dtype", "zero_point_dtype"):
+        values[name] = dtype if values[name] == MODEL else values[name]
+    if isinstance(scheme.eps, EpsOf):
+        qparam_dtype = qparam_dtype_of(scheme, dtype)
+        values["eps"] = scheme.eps.resolve(dtype, values["scale_dtype"], qparam_dtype)
+    resolved = ResolvedScheme(**values)
     legality.check_resolved(resolved, dtype)
     return resolved
 
@@ -83,7 +99,7 @@ class QuantScheme:
     product: ProductRules
 
     def __post_init__(self) -> None:
-        legality.check_quant_scheme(self)
+        layer_legality.check_quant_scheme(self)
 
     def resolved_output_dtype(self, weight_dtype: torch.dtype) -> torch.dtype:
         """The dtype of the layer's output for a weight of `weight_dtype`."""

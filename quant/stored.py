@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from quant.codes import Quantized, quantize, storage_dtype
+from quant.computed import qparam_dtype_of
 from quant.dequantize import dequantize
 from quant.fake import Operand
 from quant.granularity import groups_of
@@ -33,13 +34,14 @@ class StoredWeight:
     def empty(cls, shape: tuple[int, ...], dtype: torch.dtype, scheme: TensorScheme) -> StoredWeight:
         """Buffers of the right shapes and dtypes, with NaN scales: what is not loaded cannot pass for a weight."""
         resolved = scheme.resolved(dtype)
-        assert isinstance(resolved.scale_dtype, torch.dtype)
         qparam_shape = groups_of(resolved.granularity, shape).qparam_shape
         scale = torch.full(qparam_shape, torch.nan, dtype=resolved.scale_dtype)
         zero_point = None
-        if isinstance(resolved.zero_point_dtype, torch.dtype):
+        if resolved.zero_point_dtype is not None:
             zero_point = torch.zeros(qparam_shape, dtype=resolved.zero_point_dtype)
-        unrounded = torch.full(qparam_shape, torch.nan) if reads_unrounded_scale(scheme.rules) else None
+        unrounded = None
+        if reads_unrounded_scale(scheme.rules):
+            unrounded = torch.full(qparam_shape, torch.nan, dtype=qparam_dtype_of(resolved, dtype))
         qparams = QParams(scale=scale, zero_point=zero_point, scheme=resolved, unrounded_scale=unrounded)
         codes = torch.zeros(shape, dtype=storage_dtype(scheme.qmin, scheme.qmax))
         return cls(Quantized(codes=codes, qparams=qparams), dtype)
@@ -54,10 +56,24 @@ class StoredWeight:
 
     @classmethod
     def read(cls, module: nn.Module, scheme: TensorScheme, dtype: torch.dtype) -> StoredWeight:
-        """What `register` stored, with the scheme that gives it its meaning."""
+        """What `register` stored, with the scheme that gives it its meaning.
+
+        Raises ValueError when a cast of the whole module has changed a buffer's dtype.
+        """
         codes, scale, zero_point, unrounded = (module._buffers.get(name) for name in BUFFERS)
-        assert codes is not None and scale is not None
-        qparams = QParams(scale=scale, zero_point=zero_point, scheme=scheme.resolved(dtype), unrounded_scale=unrounded)
+        assert codes is not None
+        assert scale is not None
+        resolved = scheme.resolved(dtype)
+        for name, stored, declared in (
+            ("weight_scale", scale, resolved.scale_dtype),
+            ("weight_zero_point", zero_point, resolved.zero_point_dtype),
+        ):
+            if stored is not None and stored.dtype is not declared:
+                raise ValueError(
+                    f"{name} is {stored.dtype} and the scheme stores {declared}: a quantized layer cannot be cast; "
+                    "cast the float model and quantize it again"
+                )
+        qparams = QParams(scale=scale, zero_point=zero_point, scheme=resolved, unrounded_scale=unrounded)
         return cls(Quantized(codes=codes, qparams=qparams), dtype)
 
     def operand(self) -> Operand:

@@ -1,4 +1,4 @@
-"""Replacing modules of a model in place: every occurrence of one module becomes the same new module."""
+"""Replacing modules of a model in place: every occurrence of one module becomes the same new module, or none does."""
 
 from __future__ import annotations
 
@@ -14,28 +14,19 @@ def swap_modules(model: nn.Module, replace: Replace, filter_fn: FilterFn | None 
     """(model, how many modules were replaced); the root itself is returned anew if it is one of them.
 
     `replace` gives the new module, or None to leave one as it is; `filter_fn(module, qualified_name)` says which are
-    asked at all. A module reachable under several names is replaced once, everywhere.
+    asked at all. A module reachable under several names is replaced once, everywhere, if any of them is chosen. What
+    `replace` raises leaves the model as it was.
     """
-    replaced: dict[int, nn.Module] = {}
-    keep_alive: list[nn.Module] = []  # an id is unique only while its module lives
-
-    def replacement(module: nn.Module, name: str) -> nn.Module | None:
-        if id(module) not in replaced and (filter_fn is None or filter_fn(module, name)):
+    new_modules: dict[nn.Module, nn.Module] = {}
+    for name, module in model.named_modules(remove_duplicate=False):  # 1. make all of them, so that a refusal
+        if module not in new_modules and (filter_fn is None or filter_fn(module, name)):  # leaves the model as it was
             new = replace(module)
             if new is not None:
-                new.train(module.training)
-                replaced[id(module)] = new
-                keep_alive.append(module)
-        return replaced.get(id(module))
-
-    new_root = replacement(model, "")
-    if new_root is not None:
-        return new_root, 1
-    for parent_name, parent in list(model.named_modules(remove_duplicate=False)):
-        for child_name, child in list(parent._modules.items()):
-            if child is None:
-                continue
-            new = replacement(child, f"{parent_name}.{child_name}" if parent_name else child_name)
-            if new is not None:
-                parent._modules[child_name] = new
-    return model, len(replaced)
+                new_modules[module] = new.train(module.training)
+    if model in new_modules:
+        return new_modules[model], 1
+    for parent in list(model.modules()):  # 2. put them in place
+        for name, child in parent._modules.items():
+            if child in new_modules:
+                parent._modules[name] = new_modules[child]
+    return model, len(new_modules)

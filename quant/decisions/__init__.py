@@ -27,6 +27,7 @@ from quant.decisions.dequantize import (
     SubtractDtype,
 )
 from quant.decisions.gradient import (
+    Float64Cast,
     GradientMask,
     GradientProduct,
     Subnormals,
@@ -76,6 +77,7 @@ __all__ = [
     "CodeRounding",
     "EpsOrder",
     "EpsTarget",
+    "Float64Cast",
     "FloatCodeDivision",
     "FloatCodeOrigin",
     "FloatZeroPoint",

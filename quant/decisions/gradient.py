@@ -20,6 +20,13 @@ class GradientProduct(StrEnum):
     SCALE_OVER_SCALE = "scale_over_scale"
 
 
+class Float64Cast(StrEnum):
+    """How a float64 value becomes a 16-bit float: as torch does it, rounded to fp32 on the way, or rounded once."""
+
+    THROUGH_FLOAT32 = "through_float32"
+    ONCE = "once"
+
+
 class Subnormals(StrEnum):
     """FLUSH replaces every operation's subnormal result by zero of its sign."""
 

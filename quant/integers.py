@@ -1,0 +1,28 @@
+"""Where floats meet integer dtypes: which integers a float dtype holds, and what a conversion makes of the others."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+
+@lru_cache(maxsize=4096)
+def holds(dtype: torch.dtype, value: int) -> bool:
+    """Whether a dtype, floating or integer, represents an integer exactly."""
+    if not dtype.is_floating_point:
+        return torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max
+    return torch.tensor(value, dtype=torch.float64).to(dtype).item() == value
+
+
+def cast_to_integer(values: Tensor, dtype: torch.dtype) -> Tensor:
+    """Floats cut to an integer dtype, the same on every device: out of range or NaN is what x86 makes of it.
+
+    x86 converts through int32 (int64 for int64): what does not fit is that type's minimum, whose low bits are kept, so
+    a NaN is 0 in int8, uint8 and int16.
+    """
+    wide = torch.int64 if dtype is torch.int64 else torch.int32
+    least = torch.iinfo(wide).min
+    fits = (values < -float(least)) & (values >= float(least))
+    return values.masked_fill(~fits, 0).to(wide).masked_fill(~fits, least).to(dtype)

@@ -1,0 +1,81 @@
+"""x / s in units of codes, before any rounding to integers, and the qparams as the steps after them read them."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from kernels.divide import divide, reciprocal
+from kernels.narrow import narrow
+from quant import decisions as d
+from quant.computed import code_dtype_of, origin_dtype_of, quotient_dtype_of
+from quant.device import cast, op
+from quant.granularity import Groups
+from quant.mapping import ZeroPointDomain
+from quant.qparams import QParams, replace_zero_scale
+
+
+def quotient(x: Tensor, qparams: QParams, groups: Groups) -> Tensor:
+    """x / s, or in the FLOAT domain (x - o) / s with o the value whose code is 0; grouped views in and out."""
+    scheme, rules = qparams.scheme, qparams.scheme.rules
+    scale = scale_in_use(qparams, rules.code_scale, groups)
+    dtype = quotient_dtype_of(scheme, x.dtype)
+    if scheme.zero_point_domain is ZeroPointDomain.FLOAT:
+        divides = rules.float_code_division is d.FloatCodeDivision.DIVIDE
+        origin = cast(_origin(scale, qparams, groups, x.dtype), dtype, rules)
+        dividend = op(cast(x, dtype, rules) - origin, rules)
+    else:
+        divides = rules.code_division is d.CodeDivision.DIVIDE
+        dividend = cast(x, dtype, rules)
+    if divides:
+        return op(divide(dividend, cast(scale, dtype, rules)), rules)
+    return op(dividend * reciprocal_of(scale, qparams, dtype), rules)
+
+
+def scale_in_use(qparams: QParams, source: d.ScaleSource, groups: Groups) -> Tensor:
+    """The scale a step reads, in S, spread over its groups; UNROUNDED keeps the wider dtype it was computed in."""
+    scale = qparams.unrounded_scale if source is d.ScaleSource.UNROUNDED else qparams.scale
+    if scale is None:
+        raise ValueError(
+            "the rules read the unrounded scale, but these qparams hold only the stored one; choose them with "
+            "choose_qparams, or use rules with code_scale and dequantize_scale stored"
+        )
+    if qparams.scheme.rules.zero_scale_at is d.ZeroScaleAt.USE:
+        scale = replace_zero_scale(scale, qparams.scheme.rules)
+    return groups.spread(scale)
+
+
+def zero_point_in_use(qparams: QParams, groups: Groups) -> Tensor | None:
+    """The zero point as later steps read it: spread over its groups, a stored offset undone; None if there is none."""
+    if qparams.zero_point is None:
+        return None
+    zero_point = groups.spread(qparams.zero_point)
+    return zero_point + 1 if qparams.scheme.rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE else zero_point
+
+
+def reciprocal_of(scale: Tensor, qparams: QParams, dtype: torch.dtype) -> Tensor:
+    """1/s rounded to S and cast to `dtype` (C), or rounded to C at once."""
+    rules, scale_dtype = qparams.scheme.rules, qparams.scheme.scale_dtype
+    if rules.reciprocal_dtype is d.ReciprocalDtype.CODE:
+        return op(reciprocal(cast(scale, dtype, rules)), rules)
+    if scale.dtype is scale_dtype:
+        return cast(op(reciprocal(scale), rules), dtype, rules)
+    exact = reciprocal(scale.double())  # an unrounded scale has its reciprocal rounded to S once
+    return cast(op(narrow(exact, scale_dtype), rules), dtype, rules)
+
+
+def _origin(scale: Tensor, qparams: QParams, groups: Groups, dtype: torch.dtype) -> Tensor:
+    """o = z - s * mid, the product rounded to S under promotion (as torchao computes it) and to C otherwise; or min."""
+    scheme, rules = qparams.scheme, qparams.scheme.rules
+    if rules.float_code_origin is d.FloatCodeOrigin.MIN:
+        if qparams.minimum is None:
+            raise ValueError(
+                "float_code_origin is min, but these qparams hold no minimum; choose them with choose_qparams"
+            )
+        return groups.spread(qparams.minimum)
+    assert qparams.zero_point is not None
+    promoted = rules.code_dtype is d.CodeDtype.PROMOTED
+    product_dtype = scheme.scale_dtype if promoted else code_dtype_of(scheme, dtype)
+    offset = op(cast(scale, product_dtype, rules) * scheme.midpoint, rules)
+    origin_dtype = origin_dtype_of(scheme, dtype)
+    return op(groups.spread(qparams.zero_point).to(origin_dtype) - cast(offset, origin_dtype, rules), rules)
