@@ -37,8 +37,13 @@ class EpsOf:
     property: EpsProperty
     dtype: PropertyDtype
 
-    def resolve(self, input_dtype: torch.dtype, scale_dtype: torch.dtype, qparam_dtype: torch.dtype) -> float:
-        """The number, once the dtypes are known of the tensor, of its stored scale, and of the scale's computation."""
+    def resolve(
+        self, input_dtype: torch.dtype, scale_dtype: torch.dtype, qparam_dtype: torch.dtype = torch.float64
+    ) -> float:
+        """The number, once the dtypes are known of the tensor, of its stored scale, and of the scale's computation.
+
+        The last matters to `narrower_scale` alone; float64 is narrower than nothing.
+        """
         dtypes = {
             PropertyDtype.INPUT: input_dtype,
             PropertyDtype.SCALE: scale_dtype,
