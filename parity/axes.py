@@ -17,7 +17,7 @@ SYNTHETIC: Final = "synthetic"
 FLOATS: Final = ("fp32", "bf16", "fp16")
 SCALES: Final = ("model", "fp32", "bf16", "fp16", "fp64")
 INTEGERS: Final = ("int8", "uint8", "int16", "int32", "int64")
-# eps: smallest normal of the stored scale's dtype, of the tensor's dtype; eps of the tensor's dtype; 2**-23; 2**-7; a number.
+# eps: smallest normal of the stored scale's dtype, of the tensor's; eps of the tensor's dtype; 2**-23; 2**-7; a number.
 EPSES: Final = ("normal", "input_normal", "input_eps", "f32eps", "bf16eps", "1e-3")
 FAMILIES: Final = (
     "directed",

@@ -65,9 +65,7 @@ class Evaluated:
         return cls(lanes, pairs)
 
 
-def evaluate(
-    cells: Sequence[Cell], choose_edges: EdgesOf = edges_of, inputs_of: InputsOf = make_inputs
-) -> Evaluated:
+def evaluate(cells: Sequence[Cell], choose_edges: EdgesOf = edges_of, inputs_of: InputsOf = make_inputs) -> Evaluated:
     """Run and judge cells of one configuration: a record for each of their lanes and edges, in the cells' order.
 
     `inputs_of(cells, schemes)` gives their inputs: made from their ids, or read from a file (parity.weights.Source).
