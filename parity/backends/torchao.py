@@ -29,14 +29,14 @@ class TorchaoBackend:
         return _unrun(lane, self.flows)
 
     def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
-        """The stages of one flow. Raises NotExpressible where torchao lacks the scheme, ValueError where nothing has it."""
+        """The stages of one flow. Raises NotExpressible, or ValueError for a scheme without meaning."""
         wanted = _expressible(scheme, layer, lane, steps)
         from parity.backends.torchao_flows import config_trace
 
         return config_trace(layer, x, wanted, steps)
 
 
-class LegacyTorchaoBackend:
+class Torchao8da4wBackend:
     """8da4w by Int8DynActInt4WeightQATQuantizer, embeddings by Int4WeightOnlyEmbeddingQATQuantizer: prepare, convert.
 
     The activation's scale is always float32 with eps 2**-23, also where the scheme leaves both to torchao (the model's
@@ -51,10 +51,8 @@ class LegacyTorchaoBackend:
         return _unrun(lane, self.flows)
 
     def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
-        """The stages of one flow. Raises NotExpressible where torchao lacks the scheme, ValueError where nothing has it."""
+        """The stages of one flow. Raises NotExpressible, also for weights holding NaN that are to be converted."""
         wanted = _expressible(scheme, layer, lane, steps)
-        if lane.flow is Flow.QAT_CONVERT and steps == 0 and bool(next(layer.parameters()).isnan().any()):
-            raise NotExpressible("the weight holds NaN, which the legacy QAT quantizers refuse to convert")
         from parity.backends.torchao_flows import legacy_trace_of
 
         return legacy_trace_of(layer, x, wanted, steps)

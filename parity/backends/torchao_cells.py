@@ -1,9 +1,9 @@
 """On which cells torchao's lanes take part: what its public flows have no word for, as a table over axis values.
 
-A torchao lane carries out the cell's scheme under the rule set `torchao`, so "preset" on the axes scale, ascale, eps and
-aeps is what torchao does when its config says None: the model's dtype, and the smallest normal number of that dtype.
-Written from torchao's configs and modules, not from the code that refuses schemes (torchao_gaps); a suite holds the
-two against each other.
+A torchao lane carries out the cell's scheme under the rule set `torchao`, so "preset" on the axes scale, ascale, eps
+and aeps is what torchao does when its config says None: the model's dtype, and that dtype's smallest normal. Written
+from torchao's configs and modules, not from the code that refuses schemes (torchao_gaps); a suite holds the two
+against each other.
 """
 
 from __future__ import annotations

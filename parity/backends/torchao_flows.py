@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from parity.backends.protocol import NotExpressible
 from parity.backends.torchao_configs import convert_config, legacy_quantizer, prepare_config, ptq_config
 from parity.backends.torchao_gaps import Wanted
 from parity.backends.torchao_package import quiet_import
@@ -36,7 +37,7 @@ def config_trace(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> Tra
 
 
 def legacy_trace_of(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> Trace:
-    """prepare and convert of the legacy QAT quantizers."""
+    """prepare and convert of the legacy QAT quantizers; raises NotExpressible for a weight that convert refuses."""
     quantizer = legacy_quantizer(wanted)
     model = nn.Sequential(_own(layer) if steps else _alias(layer))
     with warnings.catch_warnings():
@@ -45,6 +46,8 @@ def legacy_trace_of(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> 
         prepared = train(quantizer.prepare(model)[0], x, steps).eval()
         if wanted.flow is Flow.QAT_PREPARE:
             return _read(prepared_trace, prepared, x, wanted)
+        if bool(prepared.weight.isnan().any()):
+            raise NotExpressible("the weight holds NaN, which the legacy QAT quantizers refuse to convert")
         with torch.no_grad():
             converted = quantizer.convert(nn.Sequential(prepared))[0]
     return _read(legacy_trace, converted, x, wanted)

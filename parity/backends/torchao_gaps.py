@@ -11,18 +11,17 @@ import torch
 from parity.backends.torchao_cells import LEGACY, TORCHAO
 from parity.lanes import Flow
 from quant import Mapping, PerAxis, PerGroup, PerToken, QuantScheme, TensorScheme, ZeroPointDomain
-from quant.presets import FLOAT32_EPS
 
 STORED_SCALES: Final = (torch.float32, torch.bfloat16, torch.float16)
-LEGACY_EPS: Final = FLOAT32_EPS.resolve(torch.float32, torch.float32)
+LEGACY_EPS: Final = 2.0**-23
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wanted:
     """A scheme resolved against a layer's dtype, and the lane that is to carry it out.
 
-    `activation` is None for weight-only schemes and for an embedding, which has no activation. `columns` = the length of
-    the weight's rows.
+    `activation` is None for weight-only schemes and for an embedding, which has no activation; `columns` = the length
+    of the weight's rows; `trained` = training steps lie between prepare and what follows.
     """
 
     backend: str
@@ -84,7 +83,7 @@ def _not_signed(scheme: TensorScheme) -> bool:
 _EVERYWHERE: Final[tuple[tuple[Test, str], ...]] = (
     (
         lambda w: w.weight.zero_point_domain != ZeroPointDomain.INT,
-        "the weight's zero_point_domain is {w.weight.zero_point_domain}, but torchao's intx weights have integer zero points",
+        "the weight's zero_point_domain is {w.weight.zero_point_domain}, but torchao's intx zero points are integers",
     ),
     (
         lambda w: not w.weight.preserve_zero,
@@ -100,7 +99,7 @@ _EVERYWHERE: Final[tuple[tuple[Test, str], ...]] = (
     ),
     (
         lambda w: w.group_size == 1,
-        "one element has a scale of its own, but torchao reduces blocks of one element to a single scale for everything",
+        "one element has a scale of its own, but torchao takes such blocks for one that spans the tensor",
     ),
     (
         lambda w: w.weight.zero_point_dtype != torch.int8,
@@ -121,11 +120,12 @@ _EVERYWHERE: Final[tuple[tuple[Test, str], ...]] = (
                 != (-128, 127, PerToken(), ZeroPointDomain.INT, True)
             )
         ),
-        "the activation's scheme is not int8 per token with an integer zero point, the only one torchao has: {w.activation}",
+        "the activation is [{w.activation.qmin}, {w.activation.qmax}] {w.activation.granularity} in the domain "
+        "{w.activation.zero_point_domain}, but torchao's is int8 per token with an integer zero point",
     ),
     (
         _on_activation(lambda w, a: a.zero_point_dtype != torch.int8),
-        "the activation's zero_point_dtype is {w.activation.zero_point_dtype}, but torchao's codes and zero points are int8",
+        "the activation's zero_point_dtype is {w.activation.zero_point_dtype}, but torchao's PTQ stores int8",
     ),
 )
 
@@ -142,7 +142,7 @@ _STORING: Final[tuple[tuple[Test, str], ...]] = (
     ),
     (
         lambda w: w.weight.eps != w.own_eps,
-        "the weight's eps is {w.weight.eps}, but torchao's PTQ configs have none and use {w.own_eps} for {w.dtype}",
+        "the weight's eps is {w.weight.eps}, but torchao's PTQ configs use {w.own_eps} for {w.dtype}",
     ),
     (
         _on_activation(lambda w, a: a.scale_dtype != w.dtype),
@@ -150,7 +150,7 @@ _STORING: Final[tuple[tuple[Test, str], ...]] = (
     ),
     (
         _on_activation(lambda w, a: a.eps != w.own_eps),
-        "the activation's eps is {w.activation.eps}, but torchao's PTQ configs have none and use {w.own_eps} for {w.dtype}",
+        "the activation's eps is {w.activation.eps}, but torchao's PTQ configs use {w.own_eps} for {w.dtype}",
     ),
 )
 

@@ -45,7 +45,7 @@ class _Operand:
     dequantized: Tensor
 
     def stages(self, side: str) -> list[Stage]:
-        """The four stages. torchao computes qparams in x's dtype D and promotes: C = P(D, S, Z if float), T = P(D, S)."""
+        """The four stages: qparams are computed in x's dtype D, codes in P(D, S, Z), what is read back in P(D, S)."""
         dtype, product = self.dequantized.dtype, torch.promote_types(self.dequantized.dtype, self.scale.dtype)
         shape = (*self.codes.shape[:-1], -1)
         return [
@@ -78,7 +78,8 @@ def prepared_trace(module: nn.Module, x: Tensor, wanted: Wanted) -> Trace:
     """A layer with fake quantizers, from the config or from a legacy quantizer."""
     output = module(x)
     fake: Any = module.weight_fake_quantizer
-    weight = _faked(fake, module.weight, (1, wanted.group_size), wanted.weight.qmin, wanted.weight.qmax)
+    floats: Any = module.weight
+    weight = _faked(fake, floats, (1, wanted.group_size), wanted.weight.qmin, wanted.weight.qmax)
     activation_fake: Any = getattr(module, "activation_fake_quantizer", None)
     activation = None
     if activation_fake is not None:
