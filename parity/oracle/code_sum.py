@@ -1,0 +1,61 @@
+"""The product of codes: an integer sum, read as fp32 and multiplied by the two scales in the declared order."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from parity.oracle.arithmetic import Arithmetic, Values
+from parity.oracle.binary_format import FLOAT32, format_of
+from parity.oracle.encoding import decode
+from parity.oracle.grouping import Grouping
+from parity.oracle.trace import OracleTrace
+from quant import decisions as d
+from quant.product_rules import ProductRules
+
+_INT32 = 2**31
+
+
+def product_of_codes(x: OracleTrace, w: OracleTrace, rules: ProductRules, m: Arithmetic) -> Values:
+    """(sum over k of (qx - zx) * (qw - zw)) * sx * sw, [M, N] values of fp32.
+
+    Each side has one scale a row. Raises ValueError for a sum that int32 does not hold.
+    """
+    total = _centred(x) @ _centred(w).T
+    if total.size and not -_INT32 <= total.min() <= total.max() < _INT32:
+        raise ValueError(f"a sum of code products reaches {max(total.min(), total.max(), key=abs)}, beyond int32")
+    acc = m.into(m.read(total.astype(np.float64)), FLOAT32)
+    sx, sw = _row_scale(x, m), _row_scale(w, m).T
+    if rules.code_product_rescale == d.CodeProductRescale.SCALES_FIRST:
+        return m.multiply(acc, m.multiply(sx, sw, FLOAT32), FLOAT32)
+    first, second = (sx, sw) if rules.code_product_rescale == d.CodeProductRescale.INPUT_FIRST else (sw, sx)
+    return m.multiply(m.multiply(acc, first, FLOAT32), second, FLOAT32)
+
+
+def _centred(side: OracleTrace) -> Any:
+    """q - z as int64, [rows, K]."""
+    codes = _integers(side.codes)
+    if side.product_zero_point is not None:
+        codes = codes - _spread(side, _integers(side.product_zero_point))
+    return codes.reshape(-1, codes.shape[-1])
+
+
+def _row_scale(side: OracleTrace, m: Arithmetic) -> Values:
+    """[rows, 1] in fp32."""
+    scale = _spread(side, decode(side.product_scale))
+    form = format_of(side.product_scale.dtype)
+    return m.cast(m.read(scale.reshape(-1, scale.shape[-1])[:, :1]), form, FLOAT32)
+
+
+def _spread(side: OracleTrace, per_group: Any) -> Any:
+    """A qparam in the shape of the codes."""
+    grouping = Grouping.of(side.scheme.granularity, tuple(side.codes.shape))
+    size = side.codes.numel() // max(per_group.size, 1)
+    return grouping.placed(np.repeat(np.ravel(per_group), size).reshape(-1, size))
+
+
+def _integers(t: Tensor) -> Any:
+    """int64 array of integers, also of those that a float tensor holds; a fraction is cut off."""
+    return (decode(t) if t.dtype.is_floating_point else t.cpu().numpy()).astype(np.int64)

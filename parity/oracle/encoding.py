@@ -1,0 +1,57 @@
+"""Tensors from bits and back: every float dtype through its sign, exponent and mantissa fields, no cast of torch's."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from parity.oracle.binary_format import BinaryFormat, dtype_of, format_of
+
+_WORDS = {16: (torch.int16, np.uint16), 32: (torch.int32, np.uint32), 64: (torch.int64, np.uint64)}
+
+
+def decode(x: Tensor) -> Any:
+    """The values of a float tensor as a float64 array, whatever the process does with subnormals."""
+    form = format_of(x.dtype)
+    signed, unsigned = _WORDS[form.width]
+    word = x.detach().cpu().contiguous().view(signed).numpy().view(unsigned).astype(np.uint64)
+    if form.width == 64:
+        return word.view(np.float64)
+    mantissa = word & np.uint64(2**form.mantissa_bits - 1)
+    exponent = ((word >> np.uint64(form.mantissa_bits)) & np.uint64(2**form.exponent_bits - 1)).astype(np.int64)
+    negative = (word >> np.uint64(form.width - 1)).astype(bool)
+    significand = mantissa.astype(np.float64) + np.where(exponent > 0, 2.0**form.mantissa_bits, 0.0)
+    size = np.ldexp(significand, np.maximum(exponent, 1) - form.emax - form.mantissa_bits)
+    special = np.where(mantissa == 0, np.inf, np.nan)
+    size = np.where(exponent == 2**form.exponent_bits - 1, special, size)
+    return np.where(negative, -size, size)
+
+
+def encode(values: Any, form: BinaryFormat) -> Tensor:
+    """A tensor of the format's dtype from a float64 array of its values; NaN is the positive quiet one.
+
+    Raises ValueError for a number that the format does not hold: the oracle rounds before it stores.
+    """
+    values = np.asarray(values, dtype=np.float64)
+    signed, unsigned = _WORDS[form.width]
+    size = abs(values)
+    finite = np.isfinite(values)
+    _, above = np.frexp(np.where(finite, size, 0.0))
+    e = np.where(size == 0, form.emin, np.maximum(above - 1, form.emin))
+    steps = np.where(finite, np.ldexp(size, form.mantissa_bits - e), 0.0)
+    lost = finite & ((steps != np.floor(steps)) | (e > form.emax))
+    if lost.any():
+        raise ValueError(f"{values[lost].flat[0]!r} is no value of {form.name}; round it first")
+    steps = steps.astype(np.uint64)
+    # With its leading bit, a normal significand adds one to the exponent field; a subnormal one has none and adds none.
+    word = ((e - form.emin).astype(np.uint64) << np.uint64(form.mantissa_bits)) + steps
+    infinite = np.uint64(2**form.exponent_bits - 1) << np.uint64(form.mantissa_bits)
+    quiet = infinite | np.uint64(2 ** (form.mantissa_bits - 1))
+    word = np.where(finite, word, np.where(np.isnan(values), quiet, infinite))
+    negative = np.signbit(values) & ~np.isnan(values)
+    word = word | (negative.astype(np.uint64) << np.uint64(form.width - 1))
+    bits = np.ascontiguousarray(word.astype(unsigned)).view(np.dtype(str(signed).removeprefix("torch.")))
+    return torch.from_numpy(bits.copy()).view(dtype_of(form))

@@ -1,0 +1,57 @@
+"""How far an element's exact quotient lies from the point where its code changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from parity.oracle.arithmetic import Arithmetic, Values
+from parity.oracle.binary_format import FLOAT64, BinaryFormat
+from quant.decisions import CodeRounding
+from quant.scheme import TensorScheme
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotient:
+    """code = r((x - origin) / scale + before) + after, before any rounding; `form` is C, whose ulp is the unit."""
+
+    x: Values
+    origin: Values
+    scale: Values
+    before: Values
+    after: Values
+    form: BinaryFormat
+
+
+def tie_distance(quotient: Quotient, scheme: TensorScheme, m: Arithmetic) -> Any:
+    """float64 array: |t - nearest tie| in ulps of C at t, t being the exact quotient; inf and NaN where t is.
+
+    A tie is a half-integer between two codes of the grid; under truncation it is an integer other than 0. Half an ulp
+    or less means that the rounding of t itself may decide the code. Rounded to float64; in bulk good to 40 bits.
+    """
+    q = quotient
+    t, rest = m.long_quotient(q.x, q.origin, q.scale, q.before)
+    low, high = m.number(scheme.qmin) - q.after, m.number(scheme.qmax) - q.after
+    if scheme.rules.code_rounding == CodeRounding.TRUNCATE:
+        nearest = m.floor(t + m.number(0.5))
+        nearest = np.where(nearest == m.number(0), m.with_sign(m.number(1), t), nearest)
+    else:
+        nearest = m.floor(t) + m.number(0.5)
+        low, high = low + m.number(0.5), high - m.number(0.5)
+    nearest = np.where(nearest < low, low, np.where(nearest > high, high, nearest))
+    distance = abs((t - nearest) + rest)
+    return _in_ulps(m.write(m.rounded(m.sum(distance, m.number(0)), FLOAT64)), _size(t, m), q.form)
+
+
+def _size(t: Values, m: Arithmetic) -> Any:
+    """|t| as float64, cut rather than rounded so that it stays in its binade."""
+    nearest = m.rounded(m.sum(abs(t), m.number(0)), FLOAT64)
+    size = m.write(nearest)
+    return np.where(nearest > abs(t), np.nextafter(size, 0.0), size)
+
+
+def _in_ulps(distance: Any, size: Any, form: BinaryFormat) -> Any:
+    _, above = np.frexp(size)
+    return np.ldexp(distance, form.precision - 1 - np.maximum(above - 1, form.emin))
