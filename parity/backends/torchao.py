@@ -36,7 +36,7 @@ class TorchaoBackend:
         return config_trace(layer, x, wanted, steps)
 
 
-class LegacyTorchaoBackend:
+class Torchao8da4wBackend:
     """8da4w by Int8DynActInt4WeightQATQuantizer, embeddings by Int4WeightOnlyEmbeddingQATQuantizer: prepare, convert.
 
     The activation's scale is always float32 with eps 2**-23, also where the scheme leaves both to torchao (the model's
