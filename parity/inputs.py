@@ -52,7 +52,7 @@ def make_inputs(cells: Sequence[Cell], schemes: Sequence[QuantScheme]) -> Inputs
     rows, columns = (int(n) for n in cell["shape"].split("x"))
     shift = [int(c["case"]) for c in cells]
     families = [c["family"] for c in cells]
-    weight = _filled(
+    weight = filled(
         _seeds(cells, "weight"), families, shift, (rows, columns), [s.weight.resolved(dtype) for s in schemes], dtype
     )
     shape = SHAPES_BY_RANK[cell["rank"]]
@@ -61,7 +61,7 @@ def make_inputs(cells: Sequence[Cell], schemes: Sequence[QuantScheme]) -> Inputs
         indices = (words(_seeds(cells, "input"), count) >> 1) % rows
         return Inputs(weight, None, _expandable(indices.reshape(len(cells), *shape), cell))
     activations = [s.activation.resolved(dtype) for s in schemes if s.activation is not None]
-    x = _filled(_seeds(cells, "input"), families, shift, (*shape, columns), activations, dtype)
+    x = filled(_seeds(cells, "input"), families, shift, (*shape, columns), activations, dtype)
     x = _expandable(x, cell)
     bias = None
     if cell["bias"] == "yes":
@@ -78,7 +78,7 @@ def _seeds(cells: Sequence[Cell], role: str) -> list[int]:
     return [seed_of(cell.id, role) for cell in cells]
 
 
-def _filled(
+def filled(
     seeds: Sequence[int],
     families: Sequence[str],
     shifts: Sequence[int],
@@ -86,7 +86,11 @@ def _filled(
     schemes: Sequence[TensorScheme],
     dtype: torch.dtype,
 ) -> Tensor:
-    """[S, *shape]: the groups of every case filled, each by the next fill of its family."""
+    """[S, *shape]: the groups of every case filled, each by the next fill of its family; seeds, families and shifts
+    have one entry a case, schemes are resolved and share one granularity.
+
+    Raises ValueError when the shape does not fit the granularity.
+    """
     size = torch.Size(shape).numel()
     drawn = words(seeds, size)
     if set(families) == {"random"}:
