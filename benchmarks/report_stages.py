@@ -41,7 +41,7 @@ LEVELS = (
     Level(share=0.08, max_ulp=1),
     Level(share=0.3, max_ulp=6),
     Level(share=0.7, max_ulp=900),
-    Level(share=1.0, max_ulp=70_000),
+    Level(share=1.0, max_ulp=8000),
 )
 
 

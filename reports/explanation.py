@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from reports.coordinates import AxisColumn
+from reports.summary import counted
 
 # More axes than this are no explanation that a person can use.
 MAX_AXES = 4
@@ -30,7 +31,7 @@ class Explanation:
         if not self.where:
             return "no axis value tells them from equal pairs" if self.others else "every pair compared differs"
         told = " and ".join(f"{axis}:{','.join(values)}" for axis, values in self.where)
-        return told if not self.others else f"{told} (so have {self.others:,} equal pairs)"
+        return told if not self.others else f"{told} (so have {counted(self.others, 'equal pair')})"
 
 
 def explain(axes: Sequence[AxisColumn], differing: npt.NDArray[np.int64], equal: npt.NDArray[np.int64]) -> Explanation:

@@ -51,5 +51,5 @@ function* choices(from, size, start = 0) {
 function explanationText({ where, others }) {
   if (!where.length) return others ? "no axis value tells them from equal pairs" : "every pair compared differs";
   const told = where.map(([axis, values]) => `${axis}:${values.join(",")}`).join(" and ");
-  return others ? `${told} (so have ${count(others)} equal pairs)` : told;
+  return others ? `${told} (so have ${counted(others, "equal pair")})` : told;
 }
