@@ -1,4 +1,4 @@
-"""Groups of values aimed at where two formulas part: ties of the stored and the unrounded scale, and both dtypes' edges."""
+"""Groups of values aimed at where two formulas part: ties of the scale, stored and unrounded, and edges of dtypes."""
 
 from __future__ import annotations
 
