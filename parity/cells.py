@@ -27,12 +27,7 @@ class Cell:
     @property
     def id(self) -> str:
         """The text that parse_cell reads back."""
-        parts = [
-            f"{name}:{value}"
-            for (name, axis), value in zip(AXES.items(), self.values, strict=True)
-            if value != axis.default
-        ]
-        return ",".join(parts) or DEFAULT_ID
+        return _id(self.values)
 
     def at(self, **values: str) -> Cell:
         """This cell with some axes at other values."""
@@ -42,6 +37,14 @@ class Cell:
     def configuration(self) -> Cell:
         """This cell with its inputs left out: cells of one configuration can be stacked."""
         return self.at(family=AXES["family"].default, case=AXES["case"].default)
+
+
+@lru_cache(maxsize=65536)
+def _id(values: tuple[str, ...]) -> str:
+    parts = [
+        f"{name}:{value}" for (name, axis), value in zip(AXES.items(), values, strict=True) if value != axis.default
+    ]
+    return ",".join(parts) or DEFAULT_ID
 
 
 _POSITIONS = {name: position for position, name in enumerate(AXES)}

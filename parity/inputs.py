@@ -5,7 +5,7 @@ Values come from a counter-based integer generator; which scheme they aim at is 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import blake2b
 
@@ -15,7 +15,7 @@ from torch import Tensor
 from parity.cells import Cell
 from parity.counter import normal_like, seed_of, words
 from parity.digest import digests
-from parity.fills import FAMILY_FILLS, Target
+from parity.fills import FAMILY_FILLS, Fill, Target, random
 from parity.schemes import DTYPES
 from quant import QuantScheme, TensorScheme
 from quant.granularity import groups_of
@@ -93,29 +93,30 @@ def filled(
     """
     size = torch.Size(shape).numel()
     drawn = words(seeds, size)
-    if set(families) == {"random"}:
-        return normal_like(words(seeds, 4 * size), dtype).reshape(-1, *shape)
+    if all(FAMILY_FILLS[family] == (random,) for family in families):  # needs no groups: each value stands alone
+        return random(drawn, Target(dtype=dtype, scheme=None)).to(dtype).reshape(-1, *shape)
     grouping = _Grouping.of(schemes[0] if schemes else None, shape)
     groups = grouping.split(drawn)
     values = torch.empty(groups.shape, dtype=dtype)
-    for (family, position, aim), places in _plan(families, shifts, groups.shape[1], max(1, len(schemes))).items():
-        at, group = (torch.tensor(index) for index in zip(*places, strict=True))
+    for fill, aim, at, group in _places(families, shifts, groups.shape[1], max(1, len(schemes))):
         target = Target(dtype=dtype, scheme=schemes[aim] if schemes else None)
-        values[at, group] = FAMILY_FILLS[family][position](groups[at, group], target).to(dtype)
+        values[at, group] = fill(groups[at, group], target).to(dtype)
     return grouping.join(values)
 
 
-def _plan(
+def _places(
     families: Sequence[str], shifts: Sequence[int], count: int, schemes: int
-) -> dict[tuple[str, int, int], list[tuple[int, int]]]:
-    """(family, fill, scheme aimed at) -> the (case, group) places it fills: a function of each case's own id."""
-    plan: dict[tuple[str, int, int], list[tuple[int, int]]] = {}
-    for i, (family, shift) in enumerate(zip(families, shifts, strict=True)):
-        fills = len(FAMILY_FILLS[family])
-        for g in range(count):
-            turn, position = divmod(g + shift * count, fills)
-            plan.setdefault((family, position, (turn + position // 2) % schemes), []).append((i, g))
-    return plan
+) -> Iterator[tuple[Fill, int, Tensor, Tensor]]:
+    """(fill, scheme aimed at, cases, groups): where each fill goes, a function of each case's own id alone."""
+    for family in dict.fromkeys(families):
+        fills = FAMILY_FILLS[family]
+        cases = torch.tensor([i for i, other in enumerate(families) if other == family])
+        turns = torch.arange(count) + torch.tensor([shifts[i] for i in cases.tolist()]).unsqueeze(1) * count
+        position = turns % len(fills)
+        key = position * schemes + (turns // len(fills) + position // 2) % schemes
+        for chosen in key.unique().tolist():
+            at, group = (key == chosen).nonzero(as_tuple=True)
+            yield fills[chosen // schemes], chosen % schemes, cases[at], group
 
 
 @dataclass(frozen=True, slots=True)

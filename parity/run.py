@@ -54,7 +54,7 @@ class EvaluateChunk:
 
         torch.set_num_threads(1)
         found = Evaluated()
-        for _, group in groupby(chunk.cells, key=lambda cell: cell.configuration):
+        for _, group in groupby(chunk.cells, key=lambda cell: (cell.configuration, self.edges_of(cell))):
             part = evaluate(tuple(group), self.edges_of)
             found.lanes.extend(part.lanes)
             found.edges.extend(part.edges)

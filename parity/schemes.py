@@ -28,7 +28,7 @@ DTYPES: Final[Mapping[str, torch.dtype]] = {
     "int64": torch.int64,
 }
 _EPS: Final[Mapping[str, EpsOf | float]] = {
-    "normal": EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.SCALE),
+    "normal": EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.NARROWER_SCALE),
     "input_normal": EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.INPUT),
     "input_eps": EpsOf(EpsProperty.EPS, PropertyDtype.INPUT),
     "f32eps": EpsOf(EpsProperty.EPS, PropertyDtype.FLOAT32),

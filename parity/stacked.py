@@ -29,13 +29,12 @@ from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
 
 @dataclass(frozen=True, slots=True)
 class Stacked:
-    """What each lane computed for all cases at once."""
+    """What each lane computed for all cases at once, and the stage records of each case."""
 
     cells: Sequence[Cell]
     input_digests: Sequence[str]
     traces: Mapping[Lane, Trace]
-    digests: Mapping[Lane, Mapping[str, list[str]]]
-    forms: Mapping[Lane, tuple[tuple[str, str, str, tuple[int, ...]], ...]]
+    stages: Mapping[Lane, Sequence[ByStage[LaneStage]]]
 
     def trace(self, lane: Lane, case: int) -> Trace:
         """One case's trace: slices, no copies."""
@@ -45,16 +44,12 @@ class Stacked:
 
     def record(self, lane: Lane, case: int, coverage: tuple[tuple[str, int], ...] = ()) -> LaneRecord:
         """One case's record."""
-        texts = self.digests[lane]
         return LaneRecord(
             cell=self.cells[case].id,
             lane=str(lane),
             outcome=Outcome.RAN,
             input_digest=self.input_digests[case],
-            stages=ByStage(
-                LaneStage(stage=name, dtype=dtype, computed=computed, shape=shape, digest=texts[name][case])
-                for name, dtype, computed, shape in self.forms[lane]
-            ),
+            stages=self.stages[lane][case],
             coverage=coverage,
         )
 
@@ -69,7 +64,8 @@ class Stacked:
             return [False] * len(self.cells)
         equal = torch.ones(len(self.cells), dtype=torch.bool)
         for one, other in zip(first, second, strict=True):
-            equal &= equal_cases(one.name, one.tensor, other.tensor)
+            if not _same_bits(one.tensor, other.tensor):
+                equal &= equal_cases(one.name, one.tensor, other.tensor)
         return equal.tolist()
 
 
@@ -84,34 +80,34 @@ def stack_engine(
     )
     is_linear = cells[0]["op"] == "linear"
     traces: dict[Lane, Trace] = {}
-    texts: dict[Lane, dict[str, list[str]]] = {}
+    stages: dict[Lane, list[ByStage[LaneStage]]] = {}
     for lane in lanes:
         with torch.no_grad():
-            traces[lane] = trace_of((_linear if is_linear else _embedding)(lane.flow, moved, wide), wide)
-        texts[lane] = _digests(traces[lane], traces, texts)
-    forms = {
-        lane: tuple(
-            (s.name, dtype_name(s.tensor.dtype), dtype_name(s.computed), tuple(s.tensor.shape[1:])) for s in trace
-        )
-        for lane, trace in traces.items()
-    }
-    return Stacked(cells=cells, input_digests=input_digests, traces=traces, digests=texts, forms=forms)
+            trace = trace_of((_linear if is_linear else _embedding)(lane.flow, moved, wide), wide)
+        twin = next((other for other, earlier in traces.items() if _same_traces(trace, earlier)), None)
+        traces[lane] = trace
+        stages[lane] = _stage_records(trace) if twin is None else stages[twin]
+    return Stacked(cells=cells, input_digests=input_digests, traces=traces, stages=stages)
 
 
-def _digests(
-    trace: Trace, earlier: Mapping[Lane, Trace], texts: Mapping[Lane, Mapping[str, list[str]]]
-) -> dict[str, list[str]]:
-    """Each stage's digests; a stage that is bit for bit an earlier lane's has that lane's, and is not hashed again."""
-    found: dict[str, list[str]] = {}
-    for stage in trace:
-        for lane, known in texts.items():
-            other = earlier[lane].find(stage.name)
-            if other is not None and _same_bits(other.tensor, stage.tensor):
-                found[stage.name] = known[stage.name]
-                break
-        else:
-            found[stage.name] = digests(stage.tensor)
-    return found
+def _stage_records(trace: Trace) -> list[ByStage[LaneStage]]:
+    """The stage records of every case."""
+    columns = [
+        [
+            LaneStage(stage.name, dtype_name(stage.tensor.dtype), dtype_name(stage.computed), tuple(stage.tensor.shape[1:]), text)
+            for text in digests(stage.tensor)
+        ]
+        for stage in trace
+    ]
+    return [ByStage(row) for row in zip(*columns, strict=True)]
+
+
+def _same_traces(a: Trace, b: Trace) -> bool:
+    """Whether two lanes have the same stages with the same bits, so that one need not be hashed again."""
+    return a.names == b.names and all(
+        one.computed == other.computed and _same_bits(one.tensor, other.tensor)
+        for one, other in zip(a, b, strict=True)
+    )
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:

@@ -36,8 +36,8 @@ class EngineBackend:
         return missing_device(lane.device)
 
     def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
-        """The stages of one flow on a copy of `layer`. Raises ValueError for a scheme without meaning."""
-        own = copy.deepcopy(layer)
+        """The stages of one flow; what trains is a copy. Raises ValueError for a scheme without meaning."""
+        own = copy.deepcopy(layer) if steps else layer
         if lane.flow is Flow.PTQ:
             if steps:
                 trained = train(cast(Prepared, prepare(own, scheme)), x, steps)
