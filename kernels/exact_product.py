@@ -17,7 +17,7 @@ from torch import Tensor
 
 from kernels.narrow import narrow
 from kernels.round_to_odd import add_to_odd, sum_to_odd
-from kernels.significance import cut, exact_bits, fits, sliced, spans
+from kernels.significance import cut, exact_bits, fits, halves, sliced, spans
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
@@ -27,7 +27,7 @@ class Product:
     """`value` and the certificate of how it was computed: certified + sliced + nonfinite = value.numel()."""
 
     value: Tensor  # [..., M, N]
-    certified: int  # outputs for which one float64 product is proven exact
+    certified: int  # outputs for which one float64 product was proven exact; a lower bound where slices were quicker
     sliced: int  # outputs that only slices make exact
     nonfinite: int  # outputs that meet an infinite or NaN operand: order-free, taken from the plain float64 product
     slices: tuple[int, int]  # slices of x and of w that were multiplied; (1, 1) when nothing was sliced
@@ -66,11 +66,23 @@ def _unrounded(x: Tensor, w: Tensor, addend: Tensor | None) -> Product:
         largest = rows.abs().amax(-1, keepdim=True)
         finite_addend = addend is None or isfinite(addend.sum())  # finite float32 cannot overflow float64
         if not (finite_addend and fits(rows, largest, budget // 2)):
-            return _examined(x, w, addend, rows, largest)
+            return _in_halves(x, w, addend, rows, largest) if finite_addend else _examined(x, w, addend, rows, largest)
     total = x @ w.mT + 0.0  # makes a zero sum +0
     if addend is not None:
         total = add_to_odd(total, addend)
     return Product(value=total, certified=total.numel(), sliced=0, nonfinite=0, slices=(1, 1))
+
+
+def _in_halves(x: Tensor, w: Tensor, addend: Tensor | None, rows: Tensor, largest: Tensor) -> Product:
+    """`_unrounded` by two slices a row where two hold every bit, found out by cutting and not by counting bits."""
+    width = exact_bits(2 * x.shape[-1]) // 2
+    high, low = halves(rows, largest, width)
+    if low is None:
+        return _examined(x, w, addend, rows, largest)
+    slices_x, slices_w = zip(*(_parted(part, x, w) for part in (high, low)), strict=True)
+    terms = _slice_products(list(slices_x), list(slices_w))
+    total = sum_to_odd(terms if addend is None else [*terms, addend]) + 0.0  # makes a zero sum +0
+    return Product(value=total, certified=0, sliced=total.numel(), nonfinite=0, slices=(2, 2))
 
 
 def _examined(x: Tensor, w: Tensor, addend: Tensor | None, rows: Tensor, largest: Tensor) -> Product:

@@ -33,6 +33,16 @@ def spans(rows: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
     return (above << 52).view(torch.float64), above - lowest
 
 
+def halves(rows: Tensor, largest: Tensor, width: int) -> tuple[Tensor, Tensor | None]:
+    """(high, low) with rows = high + low, each integers up to 2^width times a unit of its row; low is None where two
+    slices do not hold every bit, or a row is not finite.
+    """
+    above = ((largest.view(torch.int64) >> 52) + 1 << 52).view(torch.float64)
+    high, low = sliced(rows, above, width, 2)
+    offset = above * (1.5 * 2.0 ** (52 - width - (width + 1)))
+    return high, low if torch.equal(low + offset - offset, low) else None
+
+
 def exact_bits(terms: int) -> int:
     """The largest b with terms * 2^b <= 2^53: sums of `terms` integers up to 2^b are exact in float64, in any order."""
     return 53 - max(0, terms - 1).bit_length()

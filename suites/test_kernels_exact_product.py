@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kernels import Product, exact_product
+from kernels.significance import cut
 from suites.bit_patterns import DEVICES, unhurried
 from suites.rationals import rounded, same_bits
 
@@ -223,8 +224,11 @@ def test_a_layer_of_real_size_agrees_with_rationals_where_sampled(device: str) -
 
 
 @pytest.mark.parametrize("k", [8, 64, 1024])
-def test_the_certificate_is_given_up_to_its_bound_and_not_beyond(k: int) -> None:
-    """Rows of integers below 2^s and 2^t: one float64 product is proven while log2(K) + s + t <= 53."""
+def test_the_certificate_is_given_to_rows_of_half_the_room_and_never_beyond_it(k: int) -> None:
+    """Rows of integers below 2^s and 2^t: one float64 product is exact while log2(K) + s + t <= 53.
+
+    The quick proof asks for half the room on either side; what it does not prove is sliced, and as exact.
+    """
     room = 53 - (k - 1).bit_length()
 
     def product(bits_x: int, bits_w: int) -> Product:
@@ -232,8 +236,10 @@ def test_the_certificate_is_given_up_to_its_bound_and_not_beyond(k: int) -> None
         x[0, 0], w[0, 1] = 2.0 ** (bits_x - 1), 2.0 ** (bits_w - 1)
         return exact_product(x, w, None, torch.float32)
 
+    assert product(room // 2 - 1, room // 2 - 1).certified == 1
     for bits_x in (1, 5, room // 2, room - 7):
-        assert product(bits_x, room - bits_x).certified == 1
+        assert cut(bits_x, room - bits_x, k)[1] == (1, 1)
+        assert cut(bits_x, room - bits_x + 1, k)[1] != (1, 1)
         beyond = product(bits_x, room - bits_x + 1)
         assert (beyond.certified, beyond.sliced) == (0, 1)
 
