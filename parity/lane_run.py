@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
 
 from parity.backends.protocol import NotExpressible
 from parity.backends.registry import backend_named
+from parity.bits import dtype_name
 from parity.cases import input_of, layer_of
 from parity.cells import Cell
 from parity.digest import digest
 from parity.inputs import Inputs
 from parity.judge import raised_message
-from parity.bits import dtype_name
 from parity.lanes import Lane
 from parity.record import ByStage, LaneRecord, LaneStage
 from parity.schemes import scheme_of
@@ -45,23 +45,39 @@ def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str) -> LaneR
     exception is recorded by its name.
     """
     backend = backend_named(lane.backend)
-    missing = backend.unrun(lane)
-    if missing is not None:
-        return LaneRun(_record(cell, lane, Outcome.UNRUN, input_digest, missing), None)
+
+    def compute() -> Trace:
+        scheme = scheme_of(cell, rules_of(lane))
+        return backend.trace(lane, layer_of(cell, inputs), input_of(cell, inputs), scheme, int(cell["steps"]))
+
     threads = torch.get_num_threads()
     torch.set_num_threads(int(cell["threads"]))
     try:
-        scheme = scheme_of(cell, rules_of(lane))
-        trace = backend.trace(lane, layer_of(cell, inputs), input_of(cell, inputs), scheme, int(cell["steps"]))
+        return attempt(lane, backend.unrun(lane), compute, cell_id=cell.id, input_digest=input_digest)
+    finally:
+        torch.set_num_threads(threads)
+
+
+def attempt(
+    lane: Lane, missing: str | None, compute: Callable[[], Trace], *, cell_id: str, input_digest: str
+) -> LaneRun:
+    """The lane's trace as it is computed, or the record of why there is none; `missing` = why it is not tried."""
+
+    def without(outcome: Outcome, message: str) -> LaneRun:
+        record = LaneRecord(cell=cell_id, lane=str(lane), outcome=outcome, input_digest=input_digest, message=message)
+        return LaneRun(record, None)
+
+    if missing is not None:
+        return without(Outcome.UNRUN, missing)
+    try:
+        trace = compute()
     except NotExpressible as error:
-        return LaneRun(_record(cell, lane, Outcome.UNRUN, input_digest, str(error)), None)
+        return without(Outcome.UNRUN, str(error))
     except (KeyboardInterrupt, MemoryError):
         raise
     except Exception as error:  # whatever a backend raises is a finding about it, not the end of the run
-        return LaneRun(_record(cell, lane, Outcome.RAISED, input_digest, raised_message(error)), None)
-    finally:
-        torch.set_num_threads(threads)
-    return LaneRun(ran(cell.id, lane, input_digest, trace, [digest(stage.tensor) for stage in trace]), trace)
+        return without(Outcome.RAISED, raised_message(error))
+    return LaneRun(ran(cell_id, lane, input_digest, trace, [digest(stage.tensor) for stage in trace]), trace)
 
 
 def ran(cell_id: str, lane: Lane, input_digest: str, trace: Trace, digests: Sequence[str]) -> LaneRecord:
@@ -82,7 +98,3 @@ def ran(cell_id: str, lane: Lane, input_digest: str, trace: Trace, digests: Sequ
             for stage, text in zip(trace, digests, strict=True)
         ),
     )
-
-
-def _record(cell: Cell, lane: Lane, outcome: Outcome, input_digest: str, message: str) -> LaneRecord:
-    return LaneRecord(cell=cell.id, lane=str(lane), outcome=outcome, input_digest=input_digest, message=message)
