@@ -1,0 +1,67 @@
+"""The premerge matrix, part by part: what no budget may cut first, the covering array last."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cache
+from itertools import product
+from typing import Final
+
+from parity.arrays import read_array
+from parity.axes import AXES, FLOATS, PRESETS, SCALES
+from parity.cells import Cell, cell_at
+
+DOMAINS: Final = ("int", "float", "none")
+EPSES: Final = tuple(value for value in AXES["eps"].values if value != AXES["eps"].default)
+# Where the cells run, and the families each configuration is given there; the last two are there to be listed as unrun.
+FAMILIES_ON: Final = {"cpu": ("directed", "random"), "cuda": ("directed",)}
+UNRUN_ON: Final = ("xpu", "mps")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A stretch of a plan: its cells, why they are there, and whether a budget must leave them alone."""
+
+    meaning: str
+    cells: tuple[Cell, ...]
+    protected: bool
+
+
+@cache
+def premerge_parts() -> tuple[Part, ...]:
+    """Every cell of the tier once, in the first part that has it."""
+    parts, seen = [], set[Cell]()
+    for meaning, cells, protected in (
+        ("every preset, layer and dtype, with every family of inputs", _presets(), True),
+        ("the full product of dtype, scale, domain, eps and device for every preset", _full_product(), True),
+        ("illegal cells: any two values that exclude each other, and every reason alone", read_array("illegal"), True),
+        ("a covering array: any three axis values that are legal together", read_array("premerge"), False),
+    ):
+        own = tuple(cell for cell in dict.fromkeys(cells) if cell not in seen)
+        seen.update(own)
+        parts.append(Part(meaning=meaning, cells=own, protected=protected))
+    return tuple(parts)
+
+
+def _presets() -> Iterator[Cell]:
+    for preset, op, dtype, family in product(PRESETS, AXES["op"].values, FLOATS, AXES["family"].values):
+        yield cell_at({"preset": preset, "op": op, "dtype": dtype, "family": family})
+
+
+def _full_product() -> Iterator[Cell]:
+    for preset, dtype, scale, domain, eps, device in product(PRESETS, FLOATS, SCALES, DOMAINS, EPSES, FAMILIES_ON):
+        point = {"preset": preset, "dtype": dtype, "scale": scale, "domain": domain, "eps": eps, "device": device}
+        for family in FAMILIES_ON[device]:
+            yield cell_at({**point, **_placed(preset, domain), "family": family})
+    for preset, dtype, device in product(PRESETS, FLOATS, UNRUN_ON):
+        yield cell_at({"preset": preset, "dtype": dtype, "device": device})
+
+
+def _placed(preset: str, domain: str) -> dict[str, str]:
+    """The mapping and preserve_zero under which a preset has a meaning in a domain that need not be its own."""
+    if domain == "float":
+        return {"mapping": "asymmetric", "pz": "no"}
+    if domain == "none":
+        return {"mapping": "symmetric", "pz": "yes"}
+    return {} if PRESETS[preset]["domain"] == "int" else {"mapping": "asymmetric", "pz": "yes"}

@@ -1,0 +1,129 @@
+"""The nightly matrix: cell n by arithmetic, so that hundreds of millions of cells are counted and never listed.
+
+A configuration is a point of the full product of PRODUCT with a row of a strength-4 array over REST; its cells are the
+families. Point i takes row i mod the number of rows, made coprime to every axis's length by repeating some: then a
+step along any axis reaches another row, and no axis is tied to one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import gcd, prod
+from typing import Final, overload
+
+from parity.axes import AXES, PRESET
+from parity.cells import Cell, cell_at
+
+# Named values only; but "preset" is the one zero-point dtype that every domain has.
+PRODUCT: Final[Mapping[str, tuple[str, ...]]] = {
+    axis: tuple(value for value in AXES[axis].values if value != PRESET or axis == "zp")
+    for axis in ("bits", "group", "mapping", "pz", "zp", "dtype", "scale", "ascale", "eps", "aeps", "device")
+}
+REST: Final = ("op", "preset", "act", "domain", "bias", "rank", "shape", "layout", "steps", "threads", "case")
+GOLDEN: Final = (5**0.5 - 1) / 2
+
+
+@dataclass(frozen=True)
+class Product(Sequence[Cell]):
+    """The cells of the product whose values are among `selected`, or every cell.
+
+    rest: a row of REST's values each. The order is that of a stride coprime to the number of configurations and near
+    its golden section, so that the values of every axis occur evenly in any prefix. A shard holds whole blocks of
+    `block` configurations, every n-th from the i-th on, for `shard` (i, n) with 1 <= i <= n.
+    """
+
+    rest: Sequence[Mapping[str, str]]
+    selected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    shard: tuple[int, int] = (1, 1)
+    block: int = 1
+
+    def __len__(self) -> int:
+        return self.configurations * len(self.families)
+
+    def __iter__(self) -> Iterator[Cell]:
+        return (self._cell(n) for n in range(len(self)))
+
+    @overload
+    def __getitem__(self, index: int) -> Cell: ...
+    @overload
+    def __getitem__(self, index: slice) -> tuple[Cell, ...]: ...
+    def __getitem__(self, index: int | slice) -> Cell | tuple[Cell, ...]:
+        numbers = range(len(self))[index]  # a range knows negative and excessive indices
+        return self._cell(numbers) if isinstance(numbers, int) else tuple(self._cell(n) for n in numbers)
+
+    @cached_property
+    def families(self) -> tuple[str, ...]:
+        return self._kept("family", AXES["family"].values)
+
+    @cached_property
+    def total(self) -> int:
+        """Configurations in all shards together."""
+        return self._ways[0][0]
+
+    @cached_property
+    def configurations(self) -> int:
+        """Configurations in this shard: whole blocks, and what the last block holds if it is this shard's."""
+        i, n = self.shard
+        whole, left = divmod(self.total, self.block)
+        return len(range(i - 1, whole, n)) * self.block + (left if whole % n == i - 1 else 0)
+
+    @cached_property
+    def period(self) -> int:
+        """The least number of rows, from len(rest) on, that is coprime to the length of every axis."""
+        lengths = prod(len(values) for values in PRODUCT.values())
+        period = len(self.rest)
+        while gcd(period, lengths) != 1:
+            period += 1
+        return period
+
+    @cached_property
+    def stride(self) -> int:
+        """From one configuration to the next in the order of the cells."""
+        stride = max(1, int(self.total * GOLDEN)) | 1
+        while gcd(stride, self.total) != 1:
+            stride += 2
+        return stride
+
+    def _cell(self, n: int) -> Cell:
+        configuration, family = divmod(n, len(self.families))
+        block, within = divmod(configuration, self.block)
+        i, shards = self.shard
+        place = (block * shards + i - 1) * self.block + within
+        return cell_at({**self._point(place * self.stride % self.total), "family": self.families[family]})
+
+    def _kept(self, axis: str, values: Sequence[str]) -> tuple[str, ...]:
+        return tuple(value for value in values if value in self.selected.get(axis, values))
+
+    @cached_property
+    def _steps(self) -> list[list[tuple[str, int]]]:
+        """For each axis, its selected values with what they add to the row's number: the point's index mod period."""
+        steps, weight = [], prod(len(values) for values in PRODUCT.values())
+        for axis, values in PRODUCT.items():
+            weight //= len(values)
+            steps.append([(v, i * weight % self.period) for i, v in enumerate(values) if v in self._kept(axis, values)])
+        return steps
+
+    @cached_property
+    def _ways(self) -> list[list[int]]:
+        """_ways[k][r] = number of choices on axes k, k + 1, ... whose steps lead from row r to a selected row."""
+        fixed = {axis: AXES[axis].default for axis in self.selected if axis not in (*PRODUCT, "family")}
+        rows = [{**fixed, **self.rest[r % len(self.rest)]} for r in range(self.period)]
+        ways = [[int(all(self._kept(axis, (value,)) for axis, value in row.items())) for row in rows]]
+        for steps in reversed(self._steps):
+            after = ways[0]
+            ways.insert(0, [sum(after[(r + step) % self.period] for _, step in steps) for r in range(self.period)])
+        return ways
+
+    def _point(self, rank: int) -> dict[str, str]:
+        """The configuration of that rank among the selected ones, axis after axis."""
+        point, row = {}, 0
+        for axis, steps, after in zip(PRODUCT, self._steps, self._ways[1:], strict=True):
+            for value, step in steps:
+                ways = after[(row + step) % self.period]
+                if rank < ways:
+                    point[axis], row = value, (row + step) % self.period
+                    break
+                rank -= ways
+        return {**point, **self.rest[row % len(self.rest)]}
