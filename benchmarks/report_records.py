@@ -10,6 +10,7 @@ import argparse
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import cycle, islice, product
+from math import gcd, prod
 from pathlib import Path
 from random import Random
 
@@ -102,16 +103,15 @@ _TOLD = (
 
 
 def cell_ids(n: int) -> list[tuple[str, dict[str, str]]]:
-    """n different cells spread evenly over the product of the axes, in its order. Raises ValueError for too many."""
+    """n different cells spread over the product of the axes, in its order. Raises ValueError for too many."""
     values = [_VALUES.get(axis, AXES[axis].values) for axis in _SPREAD]
-    total = 1
-    for some in values:
-        total *= len(some)
+    total = prod(map(len, values))
     if not 1 <= n <= total:
         raise ValueError(f"between 1 and {total} cells can be made, but {n} were asked for")
-    wanted = (i * total // n for i in range(n))
-    points = enumerate(product(*values))
-    return [_cell(_SPREAD, next(point for j, point in points if j == i)) for i in wanted]
+    # Steps of the golden section meet every value of every axis; equal steps would miss those of the fastest ones.
+    step = next(m for m in range(int(total * 0.618), total) if gcd(m, total) == 1)
+    wanted = {i * step % total for i in range(n)}
+    return [_cell(_SPREAD, point) for i, point in enumerate(product(*values)) if i in wanted]
 
 
 def write_run(directory: Path, *, cells: int, mismatching: int, signatures: int, seed: int = 0) -> None:

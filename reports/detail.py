@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from parity.columns import edge_records, lane_records
 from parity.record import Element, LaneRecord, StageDiff
+from reports.findings import rows_of
 from reports.load import Sheet
 
 MAX_CELLS = 300
@@ -33,18 +33,14 @@ def details(sheet: Sheet, cells: list[int]) -> dict[str, Any]:
     lanes = sheet.run.lanes.table
     for lane in lane_records(lanes.filter(pc.is_in(lanes.column("cell"), value_set=names))):
         told[position[lane.cell]]["lanes"].setdefault(lane.lane, _lane(lane))
-    rows = _rows_of(sheet, cells)
-    for record in edge_records(sheet.run.edges.table.take(pa.array(rows))):
+    rows = sheet.findings.row[np.isin(sheet.findings.cell, cells)]
+    for record in edge_records(rows_of(sheet.run.edges.table, rows)):
         told[position[record.cell]]["edges"][record.edge] = {
             "contract": record.contract,
             "message": record.message,
             "stages": [_stage(diff) for diff in record.stages],
         }
     return told
-
-
-def _rows_of(sheet: Sheet, cells: list[int]) -> npt.NDArray[np.int64]:
-    return sheet.findings.row[np.isin(sheet.findings.cell, cells)]
 
 
 def _lane(record: LaneRecord) -> Mapping[str, Any]:

@@ -86,8 +86,8 @@ def findings(
     edge: npt.NDArray[np.uint8],
     verdict: npt.NDArray[np.uint8],
 ) -> Findings:
-    """The findings among the rows of the run's edges; cell, edge and verdict have one entry for each of these rows."""
-    chosen = table.take(pa.array(rows)).combine_chunks() if len(rows) else table.slice(0, 0)
+    """The findings among the run's edges; rows ascend, and cell, edge and verdict have one entry for each of them."""
+    chosen = rows_of(table.select(["first_stage", "stages", "signature", "cause", "ledger"]), rows)
     stage = _codes(chosen.column("first_stage"), FIRST_STAGES)
     signature = words(chosen.column("signature"))
     rank = np.array([SEVERITY.index(v) if v in SEVERITY else len(SEVERITY) for v in Verdict])
@@ -107,6 +107,13 @@ def findings(
         cause=words(chosen.column("cause").take(pa.array(order))),
         ledger=words(chosen.column("ledger").take(pa.array(order))),
     )
+
+
+def rows_of(table: pa.Table, rows: npt.NDArray[np.int64]) -> pa.Table:
+    """These rows in the table's own order, without chunks: a filter does not copy nested chunks as take does."""
+    wanted = np.zeros(len(table), np.bool_)
+    wanted[rows] = True
+    return table.filter(pa.array(wanted)).combine_chunks()
 
 
 def words(column: pa.Array | pa.ChunkedArray) -> Words:

@@ -51,10 +51,8 @@ def sheet(run: Run) -> Sheet:
     counts = reconciliation(run.manifest, run.judged())
     table = run.edges.table
     planned = pa.array(run.manifest.planned, pa.string())
-    strangers = _strangers(table.column("cell"), planned)
-    cells = pa.concat_arrays([planned, strangers])
+    cells, cell = _cells(table.column("cell"), planned)
     edges = tuple(edge.edge for edge in counts.edges)
-    cell = _positions(table.column("cell"), cells).astype(np.uint32)
     edge = _positions(table.column("edge"), pa.array(edges, pa.string())).astype(np.uint8)
     verdict = _positions(table.column("verdict"), pa.array([v.value for v in VERDICTS])).astype(np.uint8)
 
@@ -62,11 +60,11 @@ def sheet(run: Run) -> Sheet:
     _, once = np.unique(pair, return_index=True)
     verdicts = np.full(len(edges) * len(cells), NO_RECORD, np.uint8)
     verdicts[pair[once]] = verdict[once]
-    said = words(table.column("message").take(pa.array(once)))
+    said = words(table.column("message"))
     messages = np.zeros(len(verdicts), np.uint32)
-    messages[pair[once]] = said.codes + 1
+    messages[pair[once]] = said.codes[once] + 1
     worth_a_look = np.isin(verdict[once], [VERDICTS.index(v) for v in SEVERITY])
-    rows = once[worth_a_look].astype(np.int64)
+    rows = np.sort(once[worth_a_look]).astype(np.int64)
     return Sheet(
         run=run,
         reconciliation=counts,
@@ -78,10 +76,14 @@ def sheet(run: Run) -> Sheet:
     )
 
 
-def _strangers(column: pa.ChunkedArray, planned: pa.Array) -> pa.Array:
-    """Cells with a record that nobody planned, in the order of their texts."""
-    unknown = column.filter(pc.invert(pc.is_in(column, value_set=planned)))
-    return pa.array(sorted(set(unknown.to_pylist())), pa.string())
+def _cells(column: pa.ChunkedArray, planned: pa.Array) -> tuple[pa.Array, npt.NDArray[np.uint32]]:
+    """All cells, and for each record the position of its own; cells that nobody planned come last, sorted."""
+    found = pc.index_in(column, value_set=planned)
+    if not found.null_count:
+        return planned, found.to_numpy().astype(np.uint32)
+    strangers = pa.array(sorted(set(column.filter(found.is_null()).to_pylist())), pa.string())
+    cells = pa.concat_arrays([planned, strangers])
+    return cells, _positions(column, cells).astype(np.uint32)
 
 
 def _positions(column: pa.ChunkedArray, values: pa.Array) -> npt.NDArray[np.int64]:

@@ -1,7 +1,6 @@
 """page(sheet) = what template and JSON twin both show, counted once."""
 
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from parity.exit_codes import ExitCode, exit_code
 from parity.ledger import LEDGER_FILE, Row, read_ledger
@@ -82,61 +81,3 @@ def mismatch(sheet: Sheet, finding: int) -> Mismatch:
         ledger=found.ledger.words[found.ledger.codes[finding]],
         message=sheet.messages.words[sheet.messages.codes[edge * len(sheet.cells) + cell]],
     )
-
-
-def twin(page: Page) -> dict[str, Any]:
-    """The page as plain values for json.dumps: its counts, its signatures, and every finding rather than the first few.
-
-    "made" holds what differs between two runs of the same bits, and nothing else does.
-    """
-    sheet, manifest = page.sheet, page.sheet.run.manifest
-    counts = sheet.reconciliation
-    return {
-        "schema": 1,
-        "sentence": page.sentence,
-        "status": page.status.name.lower(),
-        "tier": manifest.tier,
-        "planned": counts.planned,
-        "lost": counts.lost,
-        "verdicts": {verdict.value: n for verdict, n in counts.verdicts.items()},
-        "edges": [
-            {
-                "edge": edge.edge,
-                "planned": edge.planned,
-                "verdicts": {verdict.value: n for verdict, n in sorted(edge.verdicts.items())},
-                "lost": edge.lost,
-                "extra": edge.extra,
-            }
-            for edge in counts.edges
-        ],
-        "wrong": [*counts.sentences, *sheet.run.lost],
-        "cut": list(manifest.cut),
-        "coverage": asdict(page.coverage),
-        "environment": asdict(manifest.environment),
-        "signatures": [_signature(row) for row in page.signatures],
-        "mismatches": [asdict(mismatch(sheet, finding)) for finding in range(len(sheet.findings))],
-        "made": made(page),
-    }
-
-
-def made(page: Page) -> dict[str, Any]:
-    """When, where and by which command: the one block that may differ between two runs of the same bits."""
-    manifest = page.sheet.run.manifest
-    return {
-        "run": page.sheet.run.directory.name,
-        "argv": list(manifest.argv),
-        "started": manifest.started,
-        "finished": manifest.finished,
-    }
-
-
-def _signature(row: SignatureRow) -> dict[str, Any]:
-    where = None if row.where is None else row.where.sentence
-    return {
-        "signature": row.text,
-        "pairs": row.pairs,
-        "new": row.new,
-        "ledger": row.ledger,
-        "example": row.example,
-        "where": where,
-    }

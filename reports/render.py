@@ -18,9 +18,10 @@ from reports import assets
 from reports.detail import MAX_CELLS, detailed_cells, details
 from reports.findings import FIRST_STAGES
 from reports.load import VERDICTS, Sheet, load
-from reports.page import Page, made, page, twin
+from reports.page import Page, page
 from reports.payload import deflate, pack
 from reports.stage_formulas import FORMULAS, SHORT
+from reports.twin import made, twin_text
 
 # Beyond this many bytes the page keeps its words and counts, and says that the cells were left out.
 MAX_BYTES = 10_000_000
@@ -68,11 +69,6 @@ def html(shown: Page, *, max_bytes: int = MAX_BYTES) -> str:
         data=embedded(data) if fits else None,
         detail=embedded(detail) if fits else None,
     )
-
-
-def twin_text(shown: Page) -> str:
-    """The JSON twin, one line a key so that two of them can be compared by eye."""
-    return json.dumps(twin(shown), indent=1, ensure_ascii=False) + "\n"
 
 
 def cell_data(sheet: Sheet, ledger: tuple[Row, ...]) -> tuple[str, str]:

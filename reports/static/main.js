@@ -30,7 +30,7 @@ async function start() {
       list.show(matchingRows(sheet, query));
       matrix.show(query, pivot);
       drawPivot(pivot);
-      byId("count").textContent = counted(list.length, query.namesVerdicts ? "pair" : "finding");
+      byId("count").textContent = counted(list.length, list.length && list.row(list.length - 1) < 0 ? "pair" : "finding");
       byId("query-note").textContent = query.notes.join("; ");
       drawn = wanted;
     }
