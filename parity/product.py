@@ -22,16 +22,17 @@ PRODUCT: Final[Mapping[str, tuple[str, ...]]] = {
     for axis in ("bits", "group", "mapping", "pz", "zp", "dtype", "scale", "ascale", "eps", "aeps", "device")
 }
 REST: Final = ("op", "preset", "act", "domain", "bias", "rank", "shape", "layout", "steps", "threads", "case")
-GOLDEN: Final = (5**0.5 - 1) / 2
+# Odd multipliers of SplitMix64 and its finalizer (Steele, Lea, Flood 2014; Vigna's splitmix64.c).
+MULTIPLIERS: Final = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
 @dataclass(frozen=True)
 class Product(Sequence[Cell]):
     """The cells of the product whose values are among `selected`, or every cell.
 
-    rest: a row of REST's values each. The order is that of a stride coprime to the number of configurations and near
-    its golden section, so that the values of every axis occur evenly in any prefix. A shard holds whole blocks of
-    `block` configurations, every n-th from the i-th on, for `shard` (i, n) with 1 <= i <= n.
+    rest: a row of REST's values each. Configurations come in a scattered order, in which the values of any few axes
+    occur evenly in any stretch (an arithmetic progression would tie axes to one another). A shard holds whole blocks
+    of `block` configurations, every n-th from the i-th on, for `shard` (i, n) with 1 <= i <= n.
     """
 
     rest: Sequence[Mapping[str, str]]
@@ -78,20 +79,12 @@ class Product(Sequence[Cell]):
             period += 1
         return period
 
-    @cached_property
-    def stride(self) -> int:
-        """From one configuration to the next in the order of the cells."""
-        stride = max(1, int(self.total * GOLDEN)) | 1
-        while gcd(stride, self.total) != 1:
-            stride += 2
-        return stride
-
     def _cell(self, n: int) -> Cell:
         configuration, family = divmod(n, len(self.families))
         block, within = divmod(configuration, self.block)
         i, shards = self.shard
         place = (block * shards + i - 1) * self.block + within
-        return cell_at({**self._point(place * self.stride % self.total), "family": self.families[family]})
+        return cell_at({**self._point(_scattered(place, self.total)), "family": self.families[family]})
 
     def _kept(self, axis: str, values: Sequence[str]) -> tuple[str, ...]:
         return tuple(value for value in values if value in self.selected.get(axis, values))
@@ -127,3 +120,19 @@ class Product(Sequence[Cell]):
                     break
                 rank -= ways
         return {**point, **self.rest[row % len(self.rest)]}
+
+
+def _scattered(n: int, total: int) -> int:
+    """A fixed permutation of 0 .. total - 1 without visible order.
+
+    Each round is one to one on the numbers of as many bits as total - 1 has; what falls outside goes round again, and
+    comes back inside because its orbit started there (cycle walking: Black, Rogaway, Ciphers with Arbitrary Finite
+    Domains, 2002).
+    """
+    bits = max(1, (total - 1).bit_length())
+    mask, half = (1 << bits) - 1, (bits + 1) // 2
+    while True:
+        for multiplier in MULTIPLIERS:
+            n = ((n ^ n >> half) * multiplier + multiplier) & mask
+        if n < total:
+            return n
