@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from parity.oracle.binary_format import BinaryFormat, computes_in
+from parity.oracle.binary_format import FLOAT64, BinaryFormat, computes_in
 
 Values: TypeAlias = Any  # an array of Numbers or of float64: numbers without a dtype, which the formats give them
 Unrounded: TypeAlias = Any  # an exact result on its way to a rounding
@@ -21,11 +21,13 @@ Truth: TypeAlias = Any  # an array of bool
 class Arithmetic(ABC):
     """add(a, b, F) = R_F(a + b), and so on. With `flush`, a subnormal result becomes zero of its sign.
 
-    A 16-bit format computes in float32: R_16(R_float32(a + b)), as torch does elementwise.
+    A 16-bit format computes in float32: R_16(R_float32(a + b)), as torch does elementwise. Without `float64_once`, a
+    float64 value is rounded to float32 on its way to 16 bits.
     """
 
-    def __init__(self, *, flush: bool) -> None:
+    def __init__(self, *, flush: bool = False, float64_once: bool = True) -> None:
         self.flush = flush
+        self.float64_once = float64_once
 
     def add(self, a: Values, b: Values, to: BinaryFormat) -> Values:
         return self._operation(self.sum(a, b), to)
@@ -56,8 +58,12 @@ class Arithmetic(ABC):
         return self.flushed(self.rounded(self.quotient(a, b), to), to)
 
     def cast(self, a: Values, source: BinaryFormat, to: BinaryFormat) -> Values:
-        """R_to(a) of values of `source`. Where `to` holds them all nothing happens, so there is nothing to flush."""
-        return a if to.holds(source) else self.flushed(self.rounded(self.sum(a, self.number(-0.0)), to), to)
+        """R_to(a) of values of `source`, an operation like any other; a itself where the two are one format."""
+        if source == to:
+            return a
+        if source == FLOAT64 and not self.float64_once:
+            a = self.rounded(self.sum(a, self.number(-0.0)), computes_in(to))
+        return self.flushed(self.rounded(self.sum(a, self.number(-0.0)), to), to)
 
     def constant(self, value: float, form: BinaryFormat) -> Values:
         """R_form of a Python number."""

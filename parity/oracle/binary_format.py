@@ -6,7 +6,9 @@ Its values are k * 2^(e - p + 1) with |k| < 2^p and emin <= e <= emax; e = emin 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
 import torch
 
 
@@ -34,6 +36,11 @@ class BinaryFormat:
     def step_exponent(self, e: int) -> int:
         """log2 of the distance between neighbours in the binade [2^e, 2^(e+1)), which may lie below emin."""
         return max(e, self.emin) - self.precision + 1
+
+    def step_exponents(self, values: Any) -> Any:
+        """The same for the binade of each element of a float64 array; the least one at zero."""
+        _, above = np.frexp(values)
+        return np.where(values == 0, self.emin, np.maximum(above - 1, self.emin)) - self.precision + 1
 
     def holds(self, other: BinaryFormat) -> bool:
         """Every value of `other` is a value of this format."""

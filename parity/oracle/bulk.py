@@ -57,7 +57,7 @@ class Bulk(Arithmetic):
         value, error = _signed(*two_sum(product, c))
         wide = np.isfinite(value) & (part != 0)
         if wide.any():
-            exactly = Rational(flush=False)
+            exactly = Rational()
             value, error = value.copy(), error.copy()
             exact = exactly.product_sum(*(exactly.read(side[wide]) for side in (a, b, c)))
             nearest = exactly.rounded(exact, FLOAT64)
@@ -82,8 +82,7 @@ class Bulk(Arithmetic):
                 f"a result for {to.name} has an operand outside [2^-300, 2^300], where the bulk form proves nothing; "
                 "use the rational form"
             )
-        _, above = np.frexp(value)
-        step = np.maximum(above - 1, to.emin) - to.precision + 1
+        step = to.step_exponents(value)
         steps = np.ldexp(value, -step)
         nearest = np.rint(steps)
         tie = abs(steps - np.trunc(steps)) == 0.5
@@ -134,5 +133,5 @@ def _provable(a: Values) -> Truth:
 
 
 def _signed(value: Values, error: Values) -> tuple[Values, Values]:
-    """The sign of an error; a result that is not finite has none."""
-    return value, np.where(np.isfinite(value), np.sign(error), 0.0)
+    """The sign of an error; a result that is not finite has none, nor has a quotient by infinity."""
+    return value, np.where(np.isfinite(value) & np.isfinite(error), np.sign(error), 0.0)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from parity.oracle.arithmetic import Arithmetic, Values
-from parity.oracle.binary_format import FLOAT32, BinaryFormat, promoted
+from parity.oracle.binary_format import FLOAT32, BinaryFormat
 from parity.oracle.declared import Declared
 from parity.oracle.scale import Scales, scale_in_use
 from parity.oracle.tie import Quotient
@@ -38,8 +38,9 @@ def codes_of(x: Values, scales: Scales, zero_point: ZeroPoint | None, de: Declar
     scale, scale_form = scale_in_use(scales, rules.code_scale, de, m)
     if de.scheme.zero_point_domain == ZeroPointDomain.FLOAT:
         assert zero_point is not None
-        t, form, origin = _float_domain(x, scale, scale_form, scales, zero_point, de, m)
-        rounded, unrounded = round_to_whole(t, rules.code_rounding, form, m), t
+        unrounded, origin = _float_domain(x, scale, scale_form, scales, zero_point, de, m)
+        form = de.quotient
+        rounded = round_to_whole(unrounded, rules.code_rounding, form, m)
         quotient = Quotient(x=x, origin=origin, scale=scale, before=m.number(0), after=m.number(0), form=form)
     else:
         z = m.number(0) if zero_point is None else zero_point.in_use
@@ -86,17 +87,19 @@ def _integer_domain(
         d.ZeroPointAddDtype.CODE: c,
         d.ZeroPointAddDtype.FLOAT32: FLOAT32,
     }[rules.zero_point_add_dtype]
-    z = None if zero_point is None else m.into(zero_point.in_use, add_form)
-    if z is not None and rules.zero_point_add == d.ZeroPointAdd.BEFORE_ROUND_FMA:
-        inverse = _reciprocal(scale, scale_form, c, de, m)
-        total = m.fma(in_c, inverse, z, add_form)
-        return round_to_whole(total, rules.code_rounding, add_form, m), total, add_form
+    if zero_point is not None and rules.zero_point_add == d.ZeroPointAdd.BEFORE_ROUND_FMA:
+        # One of float32, whatever C is: the dtype of the addition does not act.
+        inverse = m.cast(reciprocal(scale, scale_form, c, de, m), c, FLOAT32)
+        fused = m.fma(m.cast(in_c, c, FLOAT32), inverse, m.into(zero_point.in_use, FLOAT32), FLOAT32)
+        total = m.cast(fused, FLOAT32, c)
+        return round_to_whole(total, rules.code_rounding, c, m), total, c
     if rules.code_division == d.CodeDivision.DIVIDE:
         t = m.divide(in_c, m.cast(scale, scale_form, c), c)
     else:
-        t = m.multiply(in_c, _reciprocal(scale, scale_form, c, de, m), c)
-    if z is None:
+        t = m.multiply(in_c, reciprocal(scale, scale_form, c, de, m), c)
+    if zero_point is None:
         return round_to_whole(t, rules.code_rounding, c, m), t, c
+    z = m.into(zero_point.in_use, add_form)
     unrounded = m.add(m.cast(t, c, add_form), z, add_form)
     if rules.zero_point_add == d.ZeroPointAdd.BEFORE_ROUND:
         return round_to_whole(unrounded, rules.code_rounding, add_form, m), unrounded, add_form
@@ -112,27 +115,26 @@ def _float_domain(
     zero_point: ZeroPoint,
     de: Declared,
     m: Arithmetic,
-) -> tuple[Values, BinaryFormat, Values]:
-    """((x - o) / s, its format, o), o being the value whose code is 0: z - s * mid, or the group's minimum."""
-    rules, form = de.rules, de.code
-    by_promotion = rules.code_dtype == d.CodeDtype.PROMOTED
-    if rules.float_code_origin == d.FloatCodeOrigin.MIN:
-        origin, origin_form = scales.low, de.qparam
+) -> tuple[Values, Values]:
+    """((x - o) / s, o), o being the value whose code is 0: z - s * mid, or the group's minimum.
+
+    s * mid is rounded to S under promotion, as torchao computes it, and to C otherwise.
+    """
+    rules, form, origin = de.rules, de.quotient, scales.low
+    if rules.float_code_origin == d.FloatCodeOrigin.ZERO_POINT:
+        product = de.scale if rules.code_dtype == d.CodeDtype.PROMOTED else de.code
+        offset = m.multiply(m.cast(scale, scale_form, product), m.number(de.scheme.midpoint), product)
+        origin = m.subtract(m.into(zero_point.in_use, de.origin), m.cast(offset, product, de.origin), de.origin)
+        origin_form = de.origin
     else:
-        origin_form = de.with_zero_point(de.scale) if by_promotion else form
-        offset = m.multiply(m.cast(scale, scale_form, origin_form), m.number(de.scheme.midpoint), origin_form)
-        origin = m.subtract(m.into(zero_point.in_use, origin_form), offset, origin_form)
-    if by_promotion:
-        form = promoted(form, origin_form)
+        origin_form = de.qparam
     distance = m.subtract(m.cast(x, de.input, form), m.cast(origin, origin_form, form), form)
     if rules.float_code_division == d.FloatCodeDivision.DIVIDE:
-        t = m.divide(distance, m.cast(scale, scale_form, form), form)
-    else:
-        t = m.multiply(distance, _reciprocal(scale, scale_form, form, de, m), form)
-    return t, form, origin
+        return m.divide(distance, m.cast(scale, scale_form, form), form), origin
+    return m.multiply(distance, reciprocal(scale, scale_form, form, de, m), form), origin
 
 
-def _reciprocal(scale: Values, scale_form: BinaryFormat, c: BinaryFormat, de: Declared, m: Arithmetic) -> Values:
+def reciprocal(scale: Values, scale_form: BinaryFormat, c: BinaryFormat, de: Declared, m: Arithmetic) -> Values:
     """1/s in C: rounded to S and cast, or of the cast scale and rounded to C."""
     if de.rules.reciprocal_dtype == d.ReciprocalDtype.SCALE:
         return m.cast(m.divide_once(m.number(1), scale, de.scale), de.scale, c)
@@ -140,14 +142,14 @@ def _reciprocal(scale: Values, scale_form: BinaryFormat, c: BinaryFormat, de: De
 
 
 def _clamp(codes: Values, form: BinaryFormat, de: Declared, m: Arithmetic) -> tuple[Values, BinaryFormat]:
-    """(codes within the grid, their format): fp32 where 16 bits might not hold exact bounds."""
-    rules = de.rules
+    """(codes within the grid, their format): fp32 where exact bounds are wanted that the codes' own does not hold."""
+    rules, qmin, qmax = de.rules, m.number(de.scheme.qmin), m.number(de.scheme.qmax)
     if rules.code_clamp == d.CodeClamp.NONE:
         return codes, form
     if rules.code_clamp == d.CodeClamp.AFTER_INT32:
         beyond = (codes >= m.number(_INT32)) | (codes < m.number(-_INT32))
         codes = np.where(beyond, m.number(-_INT32), codes)
-    if rules.clamp_bound == d.ClampBound.EXACT and form.width == 16:
-        form = FLOAT32
-    low, high = m.constant(de.scheme.qmin, form), m.constant(de.scheme.qmax, form)
+    low, high = m.into(qmin, form), m.into(qmax, form)
+    if rules.clamp_bound == d.ClampBound.EXACT and not (low == qmin and high == qmax):
+        low, high, form = qmin, qmax, FLOAT32
     return clamped(codes, low, high, m), form

@@ -8,15 +8,16 @@ import torch
 
 from parity.oracle.binary_format import FLOAT32, FLOAT64, BinaryFormat, format_of, promoted
 from quant import decisions as d
+from quant.mapping import ZeroPointDomain
 from quant.rules import Rules
-from quant.scheme import TensorScheme
+from quant.scheme import ResolvedScheme, TensorScheme
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Declared:
     """A scheme with the formats of its input (D), its output (O), and of everything computed between them."""
 
-    scheme: TensorScheme
+    scheme: ResolvedScheme
     input: BinaryFormat
     output: BinaryFormat
 
@@ -28,12 +29,6 @@ class Declared:
     @property
     def rules(self) -> Rules:
         return self.scheme.rules
-
-    @property
-    def eps(self) -> float:
-        """The number that a resolved scheme's eps is."""
-        assert isinstance(self.scheme.eps, float)
-        return self.scheme.eps
 
     @property
     def qparam(self) -> BinaryFormat:
@@ -53,7 +48,7 @@ class Declared:
     def zero_point(self) -> BinaryFormat | None:
         """Z, of the stored zero point; None where that is an integer or there is none."""
         dtype = self.scheme.zero_point_dtype
-        return format_of(dtype) if isinstance(dtype, torch.dtype) and dtype.is_floating_point else None
+        return format_of(dtype) if dtype is not None and dtype.is_floating_point else None
 
     @property
     def code(self) -> BinaryFormat:
@@ -66,15 +61,35 @@ class Declared:
             d.CodeDtype.FLOAT64: FLOAT64,
         }[self.rules.code_dtype]
 
-    def rescale(self, rule: d.RescaleDtype) -> BinaryFormat:
-        """T, of (q - z) * s, for either domain's rule."""
+    @property
+    def quotient(self) -> BinaryFormat:
+        """C, in the FLOAT domain promoted with the format of o in (x - o) / s."""
+        return promoted(self.code, self.origin) if self.in_float_domain else self.code
+
+    @property
+    def origin(self) -> BinaryFormat:
+        """Of o, the value whose code is 0: P(S, Z) under promotion, or Q where o is the minimum; else C."""
+        if self.rules.code_dtype != d.CodeDtype.PROMOTED:
+            return self.code
+        from_minimum = self.rules.float_code_origin == d.FloatCodeOrigin.MIN
+        return self.qparam if from_minimum else self.with_zero_point(self.scale)
+
+    @property
+    def rescale(self) -> BinaryFormat:
+        """T, of (q - z) * s or (q - mid) * s; a fused multiply-add is one of float32."""
+        if self.in_float_domain and self.rules.rescale_fusion != d.RescaleFusion.TWO_ROUNDINGS:
+            return FLOAT32
         return {
             d.RescaleDtype.PROMOTED: promoted(self.output, self.scale),
             d.RescaleDtype.SCALE: self.scale,
             d.RescaleDtype.OUTPUT: self.output,
             d.RescaleDtype.FLOAT32: FLOAT32,
             d.RescaleDtype.FLOAT64: FLOAT64,
-        }[rule]
+        }[self.rules.float_rescale_dtype if self.in_float_domain else self.rules.rescale_dtype]
+
+    @property
+    def in_float_domain(self) -> bool:
+        return self.scheme.zero_point_domain == ZeroPointDomain.FLOAT
 
     def with_zero_point(self, form: BinaryFormat) -> BinaryFormat:
         """P(form, Z): an integer Z promotes nothing."""

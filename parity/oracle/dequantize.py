@@ -26,7 +26,7 @@ def dequantized(codes: Values, scales: Scales, zero_point: ZeroPoint | None, de:
     if de.scheme.zero_point_domain == ZeroPointDomain.FLOAT:
         assert zero_point is not None
         return _placed(codes, scale, scale_form, zero_point.in_use, de, m)
-    t = de.rescale(de.rules.rescale_dtype)
+    t = de.rescale
     distance, form = _distance(codes, zero_point, de, m)
     product = m.multiply(m.cast(distance, form, t), m.cast(scale, scale_form, t), t)
     return m.cast(product, t, result_format(de))
@@ -51,20 +51,20 @@ def _distance(codes: Values, zero_point: ZeroPoint | None, de: Declared, m: Arit
 def _placed(codes: Values, scale: Values, scale_form: BinaryFormat, z: Values, de: Declared, m: Arithmetic) -> Values:
     """(q - mid) * s + z in the FLOAT domain, q - mid being taken in fp32 and rounded to O.
 
-    Two roundings: t = R_T((q - mid) * s), rounded to O if the rules say so, then t + z in the promotion of t's dtype
-    with Z. From float64 the sum is rounded once, to the result.
+    Two roundings: R_T((q - mid) * s), rounded to O if the rules say so; then the sum with z, in the promotion of its
+    format with Z. A sum of float64 is not rounded to float64: the cast to the result is its one rounding.
     """
-    rules, result = de.rules, result_format(de)
+    rules, t, result = de.rules, de.rescale, result_format(de)
     mid = m.number(de.scheme.midpoint)
-    distance = m.into(m.subtract(codes, mid, FLOAT32), de.output)
+    distance = m.cast(m.subtract(codes, mid, FLOAT32), FLOAT32, de.output)
     if rules.rescale_fusion != d.RescaleFusion.TWO_ROUNDINGS:
         return m.cast(_fused(distance, m.cast(scale, scale_form, FLOAT32), z, mid, de, m), FLOAT32, result)
-    t = de.rescale(rules.float_rescale_dtype)
     product, form = m.multiply(m.cast(distance, de.output, t), m.cast(scale, scale_form, t), t), t
     if rules.rescale_intermediate == d.RescaleIntermediate.OUTPUT:
         product, form = m.cast(product, t, de.output), de.output
     if form == FLOAT64:
-        return m.add_once(product, z, result)
+        first = result if m.float64_once else FLOAT32
+        return m.cast(m.add_once(product, z, first), first, result)
     total = de.with_zero_point(form)
     return m.cast(m.add(m.cast(product, form, total), m.into(z, total), total), total, result)
 

@@ -39,9 +39,8 @@ def encode(values: Any, form: BinaryFormat) -> Tensor:
     signed, unsigned = _WORDS[form.width]
     size = abs(values)
     finite = np.isfinite(values)
-    _, above = np.frexp(np.where(finite, size, 0.0))
-    e = np.where(size == 0, form.emin, np.maximum(above - 1, form.emin))
-    steps = np.where(finite, np.ldexp(size, form.mantissa_bits - e), 0.0)
+    step = form.step_exponents(np.where(finite, size, 0.0))
+    e, steps = step + form.mantissa_bits, np.where(finite, np.ldexp(size, -step), 0.0)
     lost = finite & ((steps != np.floor(steps)) | (e > form.emax))
     if lost.any():
         raise ValueError(f"{values[lost].flat[0]!r} is no value of {form.name}; round it first")

@@ -6,7 +6,8 @@ import numpy as np
 from torch import Tensor
 
 from parity.oracle.arithmetic import Values
-from parity.oracle.binary_format import promoted
+from parity.oracle.binary_format import format_of
+from parity.oracle.codes import reciprocal
 from parity.oracle.encoding import decode, encode
 from parity.oracle.scale import scale_in_use
 from parity.oracle.trace import Form, Steps, steps_of
@@ -17,22 +18,31 @@ from quant.scheme import TensorScheme
 def gradient(x: Tensor, grad: Tensor, scheme: TensorScheme, *, form: Form = Form.AUTOMATIC) -> Tensor | None:
     """grad where `gradient_mask` passes, rescaled as `gradient_product` says; +0 elsewhere; None if x is detached.
 
-    x and grad: one shape; grad in the dtype of the dequantized values. Returns x's dtype.
-    scale_times_reciprocal: R_D(R_C(R_D(R_P(gy * s)) * R(1/s))) with P the promotion of D and S, as autograd
-    differentiates codes * s after x * (1/s); scale_over_scale divides by s instead.
+    x and grad: one shape; grad in the dtype of the dequantized values. Returns x's dtype D. In the order in which
+    autograd walks back through (round(x * (1/s)) clamped) * s:
+
+    1. R_D(R_T(gy * s)), T being the dtype of the rescaling.
+    2. 0 where the mask does not pass.
+    3. R_D(R_C(... * (1/s))), the reciprocal as the codes read it; scale_over_scale divides by s.
     """
     if scheme.rules.gradient_mask == d.GradientMask.ALL:
         return None
     with np.errstate(all="ignore"):
         steps = steps_of(x, scheme, x.dtype, form)
-        m, de = steps.arithmetic, steps.declared
-        passed = m.into(m.read(steps.grouping.rows(decode(grad))), de.input)
-        if de.rules.gradient_product != d.GradientProduct.IDENTITY:
-            passed = _rescaled(m.read(steps.grouping.rows(decode(grad))), steps)
-        values = m.write(passed)
+        m, de, grouping = steps.arithmetic, steps.declared, steps.grouping
+        rule = de.rules.float_gradient_product if de.in_float_domain else de.rules.gradient_product
+        passed, passed_form = m.read(grouping.rows(decode(grad))), format_of(grad.dtype)
+        if rule != d.GradientProduct.IDENTITY:
+            scale, scale_form = scale_in_use(steps.scales, de.rules.dequantize_scale, de, m)
+            wide = m.cast(passed, passed_form, de.rescale)
+            passed = m.multiply(wide, m.cast(scale, scale_form, de.rescale), de.rescale)
+            passed_form = de.rescale
+        passed = m.cast(passed, passed_form, de.input)
         if de.rules.gradient_mask != d.GradientMask.NONE:
-            values = np.where(_on_grid(steps), values, 0.0)
-        return encode(steps.grouping.placed(values), de.input)
+            passed = np.where(_on_grid(steps), passed, m.number(0))
+        if rule != d.GradientProduct.IDENTITY:
+            passed = _over_scale(passed, rule, steps)
+        return encode(grouping.placed(m.write(passed)), de.input)
 
 
 def _on_grid(steps: Steps) -> Values:
@@ -42,14 +52,11 @@ def _on_grid(steps: Steps) -> Values:
     return (tested >= m.number(scheme.qmin)) & (tested <= m.number(scheme.qmax))
 
 
-def _rescaled(grad: Values, steps: Steps) -> Values:
-    de, m = steps.declared, steps.arithmetic
-    scale, _ = scale_in_use(steps.scales, d.ScaleSource.STORED, de, m)
-    wide = promoted(de.input, de.scale)
-    scaled = m.cast(m.multiply(grad, scale, wide), wide, de.input)
-    if de.rules.gradient_product == d.GradientProduct.SCALE_OVER_SCALE:
-        unscaled = m.divide(scaled, m.cast(scale, de.scale, de.code), de.code)
-    else:
-        inverse = m.cast(m.divide(m.number(1), scale, de.scale), de.scale, de.code)
-        unscaled = m.multiply(m.cast(scaled, de.input, de.code), inverse, de.code)
-    return m.cast(unscaled, de.code, de.input)
+def _over_scale(grad: Values, rule: d.GradientProduct, steps: Steps) -> Values:
+    """grad / s or grad * (1/s) in C, back in D."""
+    de, m, c = steps.declared, steps.arithmetic, steps.declared.quotient
+    scale, scale_form = scale_in_use(steps.scales, de.rules.code_scale, de, m)
+    wide = m.cast(grad, de.input, c)
+    if rule == d.GradientProduct.SCALE_OVER_SCALE:
+        return m.cast(m.divide(wide, m.cast(scale, scale_form, c), c), c, de.input)
+    return m.cast(m.multiply(wide, reciprocal(scale, scale_form, c, de, m), c), c, de.input)

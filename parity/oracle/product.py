@@ -51,7 +51,7 @@ def product(
             shape = (*x.codes.shape[:-1], w.codes.shape[-2])
             if rules.product_output == d.ProductOutput.PROMOTED:
                 result = promoted(FLOAT32, promoted(format_of(x.scale.dtype), format_of(w.scale.dtype)))
-            m: Arithmetic = Bulk(flush=False)
+            m: Arithmetic = Bulk()
             total, accumulator = product_of_codes(x, w, rules, m), FLOAT32
         else:
             assert isinstance(x, Tensor)
@@ -60,11 +60,11 @@ def product(
             rows, columns = _cut(decode(x).reshape(-1, x.shape[-1]), rules), _cut(decode(w), rules)
             inside = addend if rules.bias_add == d.BiasAdd.IN_ACCUMULATOR else None
             if rules.accumulate == d.Accumulate.EXACT:
-                m = Rational(flush=False)
+                m = Rational()
                 total, accumulator = _exact(rows, columns, inside, rules, result, m)
             else:
                 by_rationals = form == Form.RATIONAL or (form == Form.AUTOMATIC and x.numel() * len(w) <= PRODUCT_LIMIT)
-                m = Rational(flush=False) if by_rationals else Bulk(flush=False)
+                m = Rational() if by_rationals else Bulk()
                 total, accumulator = _sequential(rows, columns, inside, rules, m)
         return encode(m.write(_finished(total, accumulator, addend, rules, result, m)).reshape(shape), result)
 
@@ -73,7 +73,7 @@ def _cut(values: Any, rules: ProductRules) -> Any:
     """The operands at the precision to which they are cut before they are multiplied."""
     if rules.operand_precision == d.OperandPrecision.NATIVE:
         return values
-    m = Bulk(flush=False)
+    m = Bulk()
     return m.into(values, TF32 if rules.operand_precision == d.OperandPrecision.TF32 else BFLOAT16)
 
 

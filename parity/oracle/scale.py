@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from parity.oracle.arithmetic import Arithmetic, Values
-from parity.oracle.binary_format import FLOAT32, BinaryFormat, computes_in
+from parity.oracle.binary_format import FLOAT32, FLOAT64, BinaryFormat, computes_in
 from parity.oracle.declared import Declared
 from quant import decisions as d
 from quant.mapping import Mapping
@@ -49,13 +49,14 @@ def _range(x: Values, de: Declared, m: Arithmetic) -> tuple[Values, Values]:
     low, high = m.least_of(low), m.greatest_of(high)
     if de.scheme.preserve_zero:
         low, high = m.least(low, m.number(0.0)), m.greatest(high, m.number(0.0))
-    return m.flushed(low, de.qparam), m.flushed(high, de.qparam)
+    low, high = m.flushed(low, de.input), m.flushed(high, de.input)
+    return m.cast(low, de.input, de.qparam), m.cast(high, de.input, de.qparam)
 
 
 def _unrounded_scale(low: Values, high: Values, de: Declared, m: Arithmetic) -> Values:
     """2. The range over the steps of the grid, each operation rounded to Q."""
     rules, scheme, q = de.rules, de.scheme, de.qparam
-    eps = m.constant(de.eps, q)
+    eps = m.constant(de.scheme.eps, q)
     bounds_range, bounds_scale = rules.eps_target == d.EpsTarget.RANGE, rules.eps_target == d.EpsTarget.SCALE
     span = scheme.qmax - scheme.qmin
     if scheme.mapping == Mapping.SYMMETRIC_NO_CLIPPING:
@@ -63,7 +64,7 @@ def _unrounded_scale(low: Values, high: Values, de: Declared, m: Arithmetic) -> 
         scale = np.where(from_low > from_high, from_low, from_high)
     elif scheme.mapping == Mapping.SYMMETRIC:
         size = m.greatest(-low, high)
-        size = m.greatest(size, eps) if bounds_range else size
+        size = m.flushed(m.greatest(size, eps), q) if bounds_range else size
         if rules.symmetric_scale == d.SymmetricScale.DOUBLED_OVER_SPAN:
             scale = _over(m.multiply(size, m.number(2), q), span, de, m)
         else:
@@ -75,10 +76,10 @@ def _unrounded_scale(low: Values, high: Values, de: Declared, m: Arithmetic) -> 
             scale = _over(size, divisor, de, m)
     else:
         width = m.subtract(high, low, q)
-        width = m.greatest(width, eps) if bounds_range else width
+        width = m.flushed(m.greatest(width, eps), q) if bounds_range else width
         scale = _over(width, span, de, m)
     if bounds_scale and rules.eps_order == d.EpsOrder.BEFORE_STORAGE:
-        scale = m.greatest(scale, eps)
+        scale = m.flushed(m.greatest(scale, eps), q)
     return scale
 
 
@@ -92,18 +93,18 @@ def _over(t: Values, divisor: float, de: Declared, m: Arithmetic) -> Values:
 
 def _stored_scale(scale: Values, de: Declared, m: Arithmetic) -> Values:
     """3. R_S(s), and what becomes of a scale that overflows S, falls below eps there, or is not positive."""
-    rules, s = de.rules, de.scale
+    rules, form, s = de.rules, de.qparam, de.scale
     if rules.scale_rounding == d.ScaleRounding.POWER_OF_TWO_NEAREST:
         scale = np.where(m.is_finite(scale) & (scale > m.number(0)), _power_of_two(scale, m), scale)
-    stored = m.rounded(m.sum(scale, m.number(-0.0)), s)
+        form = FLOAT64  # 2^128 is a power of two that the formats of Q may lack
+    stored = m.cast(scale, form, s)
     if rules.scale_rounding == d.ScaleRounding.UP:
-        stored = np.where(stored < scale, _above(stored, s, m), stored)
-    stored = m.flushed(stored, s)
+        stored = np.where(stored < scale, m.flushed(_above(stored, s, m), s), stored)
     if rules.scale_overflow == d.ScaleOverflow.SATURATE:
         largest = m.number((2 - 2.0 ** (1 - s.precision)) * 2.0**s.emax)
         stored = np.where(m.is_finite(scale) & (stored > largest), largest, stored)
     if rules.eps_order == d.EpsOrder.AFTER_STORAGE:
-        stored = m.greatest(stored, m.constant(de.eps, s))
+        stored = m.flushed(m.greatest(stored, m.constant(de.scheme.eps, s)), s)
     return _nonzero(stored, s, de, m) if rules.zero_scale_at == d.ZeroScaleAt.STORED else stored
 
 
@@ -127,6 +128,5 @@ def _power_of_two(scale: Values, m: Arithmetic) -> Values:
 
 def _above(stored: Values, form: BinaryFormat, m: Arithmetic) -> Values:
     """The next value of S above one that is not negative; infinity after the largest."""
-    _, above = np.frexp(m.write(stored))
-    step = np.ldexp(1.0, np.maximum(above - 1, form.emin) - form.precision + 1)
-    return m.rounded(m.sum(stored, m.read(step)), form)
+    step = m.read(np.ldexp(1.0, form.step_exponents(m.write(stored))))
+    return m.rounded(m.sum(stored, step), form)

@@ -42,7 +42,8 @@ def tie_distance(quotient: Quotient, scheme: TensorScheme, m: Arithmetic) -> Any
         low, high = low + m.number(0.5), high - m.number(0.5)
     nearest = np.where(nearest < low, low, np.where(nearest > high, high, nearest))
     distance = abs((t - nearest) + rest)
-    return _in_ulps(m.write(m.rounded(m.sum(distance, m.number(0)), FLOAT64)), _size(t, m), q.form)
+    in_float64 = m.write(m.rounded(m.sum(distance, m.number(0)), FLOAT64))
+    return np.ldexp(in_float64, -q.form.step_exponents(_size(t, m)))
 
 
 def _size(t: Values, m: Arithmetic) -> Any:
@@ -50,8 +51,3 @@ def _size(t: Values, m: Arithmetic) -> Any:
     nearest = m.rounded(m.sum(abs(t), m.number(0)), FLOAT64)
     size = m.write(nearest)
     return np.where(nearest > abs(t), np.nextafter(size, 0.0), size)
-
-
-def _in_ulps(distance: Any, size: Any, form: BinaryFormat) -> Any:
-    _, above = np.frexp(size)
-    return np.ldexp(distance, form.precision - 1 - np.maximum(above - 1, form.emin))

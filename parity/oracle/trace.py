@@ -22,7 +22,7 @@ from parity.oracle.scale import Scales, scale_in_use, scales_of
 from parity.oracle.tie import tie_distance
 from parity.oracle.zero_point import ZeroPoint, integers_of, zero_point_of
 from quant import decisions as d
-from quant.scheme import TensorScheme
+from quant.scheme import ResolvedScheme, TensorScheme
 
 RATIONAL_LIMIT = 4096
 """Elements up to which AUTOMATIC takes the rational form: about a second."""
@@ -46,7 +46,7 @@ class OracleTrace:
     scale that a product of codes multiplies by, product_zero_point the one that it subtracts.
     """
 
-    scheme: TensorScheme
+    scheme: ResolvedScheme
     scale: Tensor
     zero_point: Tensor | None
     codes: Tensor
@@ -99,7 +99,10 @@ def steps_of(x: Tensor, scheme: TensorScheme, output_dtype: torch.dtype, form: F
     """Everything up to the codes."""
     declared = Declared.of(scheme, x.dtype, output_dtype)
     by_rationals = form == Form.RATIONAL or (form == Form.AUTOMATIC and x.numel() <= RATIONAL_LIMIT)
-    m = (Rational if by_rationals else Bulk)(flush=declared.rules.subnormals == d.Subnormals.FLUSH)
+    m: Arithmetic = (Rational if by_rationals else Bulk)(
+        flush=declared.rules.subnormals == d.Subnormals.FLUSH,
+        float64_once=declared.rules.float64_cast == d.Float64Cast.ONCE,
+    )
     grouping = Grouping.of(declared.scheme.granularity, tuple(x.shape))
     rows = m.read(grouping.rows(decode(x)))
     scales = scales_of(rows, declared, m)
@@ -118,7 +121,7 @@ def _stages(steps: Steps, fake: bool) -> OracleTrace:
         values = m.read(integers.astype(np.float64))
         codes = torch.from_numpy(grouping.placed(integers)).to(storage_dtype(de))
     back = dequantized(values, steps.scales, steps.zero_point, de, m)
-    used, used_form = scale_in_use(steps.scales, d.ScaleSource.STORED, de, m)
+    used, used_form = scale_in_use(steps.scales, de.rules.dequantize_scale, de, m)
     zero_point = steps.zero_point
     return OracleTrace(
         scheme=de.scheme,

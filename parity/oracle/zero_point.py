@@ -90,7 +90,7 @@ def clamped(t: Values, low: Values, high: Values, m: Arithmetic) -> Values:
 def _in_z(value: Values, de: Declared, m: Arithmetic) -> Values:
     """R_Z, or the conversion to an integer dtype after a rounding to nearest if the rules say so."""
     if de.zero_point is not None:
-        return m.flushed(m.rounded(m.sum(value, m.number(-0.0)), de.zero_point), de.zero_point)
+        return m.cast(value, de.qparam, de.zero_point)
     if de.rules.zero_point_cast == d.ZeroPointCast.NEAREST:
         value = round_to_whole(value, d.CodeRounding.HALF_EVEN, de.qparam, m)
     return _whole(to_integers(value, _integer_dtype(de), m), m)
