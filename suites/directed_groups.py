@@ -64,13 +64,15 @@ def _ranges(dtype: torch.dtype) -> Tensor:
 def _with_ties(rows: Tensor, scheme: TensorScheme, dtype: torch.dtype) -> Tensor:
     grouped = replace(scheme, granularity=PerGroup(SIZE))
     qparams = choose_qparams(rows, grouped)
-    wide = choose_qparams(rows, replace(grouped, scale_dtype=torch.float64))
+    keeping = replace(grouped, rules=grouped.rules.with_values(code_scale="unrounded"))
+    unrounded = choose_qparams(rows, keeping).unrounded_scale
+    assert unrounded is not None
     mid = scheme.midpoint if scheme.zero_point_domain is ZeroPointDomain.FLOAT else None
     low, high = rows.amin(-1, keepdim=True).double(), rows.amax(-1, keepdim=True).double()
     filled = rows.clone()
     span = scheme.qmax - scheme.qmin + 2
     group = torch.arange(len(rows)).unsqueeze(1)
-    for first, scale in ((2, qparams.scale), (16, wide.scale)):
+    for first, scale in ((2, qparams.scale), (16, unrounded)):
         column = torch.arange(first, min(first + 14, SIZE))
         k = (group * 13 + column * 37) % span + scheme.qmin - 1
         if mid is None:
