@@ -35,7 +35,7 @@ _OWN_CHOICE: Final = MappingProxyType(
 )
 
 # Numbers that an eps stands for, by the dtype it is taken from.
-_SMALLEST_NORMAL: Final = MappingProxyType({"fp32": "2**-126", "bf16": "2**-126", "fp16": "2**-14", "fp64": "2**-126"})
+_SMALLEST_NORMAL: Final = MappingProxyType({"fp32": "2**-126", "bf16": "2**-126", "fp16": "2**-14"})
 _MACHINE_EPS: Final = MappingProxyType({"fp32": "2**-23", "bf16": "2**-7", "fp16": "2**-10"})
 
 _STORING: Final = (Flow.PTQ.value, Flow.QAT_CONVERT.value)
@@ -138,8 +138,9 @@ def _point(cell: Cell) -> dict[str, str]:
 
 def _eps(name: str, dtype: str, scale: str) -> str:
     """What an eps is to torchao; see GAPS."""
+    narrower = "fp16" if scale == "fp16" else dtype  # the scale is computed in the model's dtype
     number = {
-        "normal": _SMALLEST_NORMAL[scale],
+        "normal": _SMALLEST_NORMAL[narrower],
         "input_normal": _SMALLEST_NORMAL[dtype],
         "input_eps": _MACHINE_EPS[dtype],
         "f32eps": "2**-23",
