@@ -13,10 +13,9 @@ from math import ceil
 from types import MappingProxyType
 from typing import Final
 
-from parity.arrays import read_array
 from parity.cells import Cell, cell_at, illegal_reason
 from parity.premerge import premerge_parts
-from parity.product import REST, Product
+from parity.product import Product, rest_rows
 
 TIERS: Final = ("premerge", "nightly")
 CHUNK_CELLS: Final = 64
@@ -123,11 +122,11 @@ def _premerge(select: Select, shard: Shard | None) -> Plan:
 
 
 def _nightly(select: Select, shard: Shard | None) -> Plan:
-    rest = [{axis: cell[axis] for axis in REST} for cell in read_array("nightly_rest")]
-    whole = Product(rest, select)
+    rest = rest_rows()
+    whole = Product(rest=rest, selected=select)
     block = ceil(CHUNK_CELLS / len(whole.families))  # the configurations of a chunk
-    cells = whole if shard is None else Product(rest, select, shard, block)
-    total = len(Product(rest))
+    cells = whole if shard is None else Product(rest=rest, selected=select, shard=shard, block=block)
+    total = len(Product(rest=rest))
     cut = _cut(select, shard, (total, len(whole), len(cells)))
     if len(cells) > MOST_CELLS:
         blocks, most = ceil(whole.total / block), MOST_CELLS // (block * len(whole.families))

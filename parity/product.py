@@ -13,6 +13,7 @@ from functools import cached_property
 from math import gcd, prod
 from typing import Final, overload
 
+from parity.arrays import read_array
 from parity.axes import AXES, PRESET
 from parity.cells import Cell, cell_at
 
@@ -26,16 +27,21 @@ REST: Final = ("op", "preset", "act", "domain", "bias", "rank", "shape", "layout
 MULTIPLIERS: Final = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 
 
-@dataclass(frozen=True)
+def rest_rows() -> list[Mapping[str, str]]:
+    """The committed array: rows of a value for each axis of REST."""
+    return [{axis: cell[axis] for axis in REST} for cell in read_array("nightly_rest")]
+
+
+@dataclass(frozen=True, kw_only=True)  # no slots: what is counted once is kept in __dict__
 class Product(Sequence[Cell]):
     """The cells of the product whose values are among `selected`, or every cell.
 
-    rest: a row of REST's values each. Configurations come in a scattered order, in which the values of any few axes
+    Configurations come in a scattered order, in which the values of any few axes
     occur evenly in any stretch (an arithmetic progression would tie axes to one another). A shard holds whole blocks
     of `block` configurations, every n-th from the i-th on, for `shard` (i, n) with 1 <= i <= n.
     """
 
-    rest: Sequence[Mapping[str, str]]
+    rest: Sequence[Mapping[str, str]] = field(default_factory=rest_rows)
     selected: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     shard: tuple[int, int] = (1, 1)
     block: int = 1
