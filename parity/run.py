@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+from parity.alone import each_alone
 from parity.axes import AXES
 from parity.backends.engine import missing_device
 from parity.cells import Cell
@@ -114,7 +115,9 @@ def run(
         raise
     recorder.finish()
     kept = [cell for cell in planned.cells if cell not in waiting.cut]
-    cut = () if not waiting.cut else (f"the budget of {budget:g} s cut {len(waiting.cut)} of {len(planned.cells)} cells",)
+    cut = (
+        () if not waiting.cut else (f"the budget of {budget:g} s cut {len(waiting.cut)} of {len(planned.cells)} cells",)
+    )
     writer.close(cut=cut, planned=tuple(cell.id for cell in kept), edges=_pairs(kept, work))
     return _result(directory, recorder)
 
@@ -142,25 +145,12 @@ class _Waiting:
 
 
 def _in_processes(work: EvaluateChunk, waiting: _Waiting, recorder: Recorder, workers: int) -> None:
-    """Chunks in worker processes; a chunk whose worker died is run again, each cell alone in a worker of its own."""
+    """Chunks in worker processes; a chunk whose worker died is run again, each cell alone."""
     for done in run_tasks(work, waiting.chunks(), workers=workers, timeout=TIMEOUT_S):
-        if not isinstance(done, Died):
+        if isinstance(done, Died):
+            recorder.write(done.task, each_alone(work, done.task, work.edges_of, TIMEOUT_S))
+        else:
             recorder.write(*done)
-            continue
-        whole = Evaluated()
-        alone = (Chunk(f"{done.task.name}-{i}", (cell,)) for i, cell in enumerate(done.task.cells))
-        for single in run_tasks(work, alone, workers=1, timeout=TIMEOUT_S):
-            part = single[1] if not isinstance(single, Died) else _of_the_dead(single, work)
-            whole.lanes.extend(part.lanes)
-            whole.edges.extend(part.edges)
-            whole.keepsakes.extend(part.keepsakes)
-        recorder.write(done.task, whole)
-
-
-def _of_the_dead(died: Died[Chunk], work: EvaluateChunk) -> Evaluated:
-    """The records of a cell that took its worker with it: every pair CRASHED, or TIMEOUT."""
-    (cell,) = died.task.cells
-    return Evaluated.unanswered(cell, work.edges_of(cell), died.reason, timed_out=died.timed_out)
 
 
 def _pairs(cells: Sequence[Cell], work: EvaluateChunk) -> dict[str, int]:
