@@ -1,0 +1,173 @@
+"""`parity run`: sweep a tier of the matrix, judge every edge, end with a verdict and a page."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from parity.cli.arguments import RUNS, Json, Lanes, Select, Tier, lane_texts, run_directory, selection, shard_of
+from parity.cli.terminal import progress_bar, say, say_json, table, warn
+from parity.exit_codes import ExitCode, combine
+from parity.whole_file import StoreError
+
+if TYPE_CHECKING:
+    from parity.run import RunResult
+
+EXAMPLES = """\b
+Examples:
+  parity run
+  parity run --plan
+  parity run --select dtype=bf16,fp16 --select preset=int4_weight_only
+  parity run --lanes engine:ptq,engine:qat_convert --workers 2
+  parity run --tier nightly --shard 7/2000 --out runs/nightly-7
+  parity run --weights model.safetensors --activations inputs.safetensors
+"""
+
+
+def sweep(
+    tier: Tier = "premerge",
+    select: Select = None,
+    lanes: Lanes = None,
+    weights: Annotated[
+        Path | None, typer.Option(metavar="F.safetensors", help="Run the layers of this file instead of made weights.")
+    ] = None,
+    activations: Annotated[
+        Path | None, typer.Option(metavar="F.safetensors", help="Inputs of these layers, from parity.capture.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="The run directory; default runs/<time>-<tier>.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(min=0, metavar="SECONDS", help="After so long, leave out what may be left out.")
+    ] = None,
+    plan: Annotated[bool, typer.Option("--plan", help="Say in numbers what would run, and run nothing.")] = False,
+    executor: Annotated[str, typer.Option(help="processes, or inline: everything in this one.")] = "processes",
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes; default: one a core.")] = None,
+    shard: Annotated[str | None, typer.Option(metavar="I/N", help="The I-th of N parts of the plan.")] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with the run in --out, or the newest, where it stopped.")
+    ] = False,
+    require_device: Annotated[
+        str | None, typer.Option(metavar="DEVICE", help="Exit 3 when this device is not here, instead of unrun pairs.")
+    ] = None,
+    ledger: Annotated[
+        Path | None, typer.Option(metavar="F.toml", help="Known divergences; default: the ledger of this checkout.")
+    ] = None,
+    as_json: Json = False,
+) -> ExitCode:
+    """Run every planned cell through its lanes, compare them bit for bit, and write a run directory with a page.
+
+    Exits 0 for parity, 1 for a new divergence, 2 for wrong usage, 3 for an incomplete run, 4 for a stale ledger,
+    130 after Ctrl-C.
+    """
+    from parity.run import MissingDeviceError, run
+
+    chosen, between, part = selection(select), lane_texts(lanes), shard_of(shard)
+    if plan:
+        return _told_plan(tier, chosen, between, part, as_json)
+    if between is not None:
+        _pairs(tier, chosen, between, part)
+    directory = out or (run_directory(None) if resume else RUNS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{tier}")
+    try:
+        with progress_bar(quiet=as_json) as progress:
+            result = run(
+                tier,
+                select=chosen,
+                lanes=between,
+                out=directory,
+                budget=budget,
+                executor=executor,
+                workers=workers,
+                shard=part,
+                resume=resume,
+                require_device=require_device,
+                argv=tuple(sys.argv[1:]),
+                progress=progress,
+                **_given(weights=weights, activations=activations, ledger=ledger),
+            )
+    except MissingDeviceError as error:
+        warn(str(error))
+        return ExitCode.INCOMPLETE
+    except KeyboardInterrupt:
+        again = shlex.join(["parity", *(a for a in sys.argv[1:] if a != "--resume"), "--resume"])
+        if out is None:
+            again += f" --out {shlex.quote(str(directory))}"
+        warn(f"stopped by Ctrl-C. What was finished can be read in {directory}; to go on: {again}")
+        return ExitCode.INTERRUPTED
+    return _told_result(result, as_json)
+
+
+def _given(**values: Any) -> dict[str, Any]:
+    """Only what was given: the rest is parity.run's own default."""
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _told_result(result: RunResult, as_json: bool) -> ExitCode:
+    """Print how the run ended, and write its page; a page that cannot be written makes the run incomplete."""
+    from parity.cli.summary import summary
+    from reports.render import write_report
+
+    found, code, page = summary(result.directory), result.code, ""
+    try:
+        page = str(write_report(result.directory))
+    except StoreError as error:
+        warn(str(error))
+        code = combine((code, ExitCode.INCOMPLETE))
+    if as_json:
+        say_json({**found.to_json(), "sentences": result.sentences, "code": int(code), "report": page})
+    else:
+        say(*found.lines(), *result.sentences, *([page] if page else []))
+    return code
+
+
+def _pairs(
+    tier: str, select: Mapping[str, tuple[str, ...]], lanes: Sequence[str] | None, shard: tuple[int, int] | None
+) -> Counter[str]:
+    """How many pairs of each edge are planned. Raises ValueError when the lanes that were named share none."""
+    from parity.matrix import plan
+    from parity.run import EvaluateChunk
+
+    work = EvaluateChunk(lanes if lanes is None else tuple(lanes))
+    pairs = Counter(str(edge) for cell in plan(tier, select=select, shard=shard).cells for edge in work.edges_of(cell))
+    if not pairs:
+        raise ValueError(
+            f"no declared edge joins two of the lanes {', '.join(lanes or ())} in any planned cell; "
+            "`parity list edges` shows the edges there are"
+        )
+    return pairs
+
+
+def _told_plan(
+    tier: str,
+    select: Mapping[str, tuple[str, ...]],
+    lanes: Sequence[str] | None,
+    shard: tuple[int, int] | None,
+    as_json: bool,
+) -> ExitCode:
+    from parity.matrix import chunks, describe, plan
+
+    planned = plan(tier, select=select, shard=shard)
+    pairs = _pairs(tier, select, lanes, shard)
+    if as_json:
+        say_json(
+            {
+                "tier": planned.tier,
+                "cells": len(planned.cells),
+                "protected": planned.protected,
+                "total": planned.total,
+                "chunks": len(chunks(planned.cells)),
+                "parts": [{"meaning": part.meaning, "cells": part.cells} for part in planned.parts],
+                "edges": dict(sorted(pairs.items())),
+                "cut": planned.cut,
+            }
+        )
+        return ExitCode.PARITY
+    say(*describe(planned), "", *table([(edge, f"{n:,}") for edge, n in sorted(pairs.items())], ("edge", "pairs")))
+    return ExitCode.PARITY

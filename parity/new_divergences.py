@@ -1,0 +1,53 @@
+"""The divergences of a run that no ledger row knows, by signature: how many cells, and one of them in a sentence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import asdict, dataclass
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from parity.columns import edge_records
+from parity.sentence import sentence
+from parity.store import Run
+from parity.verdicts import NEW_DIVERGENCES
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewDivergence:
+    """What diverged in `cells` cells alike; cell and sentence are the first of them."""
+
+    signature: str
+    cells: int
+    edge: str
+    first_stage: str
+    cell: str
+    sentence: str
+
+    def to_json(self) -> dict[str, object]:
+        """Plain values."""
+        return asdict(self)
+
+
+def new_divergences(run: Run, limit: int) -> tuple[NewDivergence, ...]:
+    """The `limit` most frequent ones; cells and signatures break ties, so that equal runs tell the same."""
+    table = run.edges.table
+    wanted = pa.array([verdict.value for verdict in NEW_DIVERGENCES])
+    table = table.filter(pc.is_in(table.column("verdict"), value_set=wanted))
+    counts = Counter(table.column("signature").to_pylist())
+    found = []
+    for signature, cells in sorted(counts.items(), key=lambda item: (-item[1], item[0]))[:limit]:
+        alike = table.filter(pc.equal(table.column("signature"), signature)).sort_by("cell").slice(0, 1)
+        record = next(edge_records(alike))
+        found.append(
+            NewDivergence(
+                signature=signature,
+                cells=cells,
+                edge=record.edge,
+                first_stage=record.first_stage or "",
+                cell=record.cell,
+                sentence=sentence(record),
+            )
+        )
+    return tuple(found)
