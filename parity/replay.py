@@ -1,4 +1,4 @@
-"""replay(cell) = the cell's records, made again from its id alone; held against a run, the same bits or where they moved."""
+"""replay(cell) = the cell's records, made again from its id; held against a run: the same bits, or where they moved."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ def _told_plan(
                 "protected": planned.protected,
                 "total": planned.total,
                 "chunks": len(chunks(planned.cells)),
-                "parts": [{"meaning": part.meaning, "cells": part.cells} for part in planned.parts],
+                "parts": [{"meaning": part.meaning, "cells": part.cells} for part in planned.stretches],
                 "edges": dict(sorted(pairs.items())),
                 "cut": planned.cut,
             }

@@ -46,12 +46,15 @@ class Summary:
 
     def lines(self) -> Iterator[str]:
         """Verdicts by edge, then what diverged, then the sentence."""
-        given = [verdict for verdict in Verdict if self.counts.verdicts[verdict]]
+        ran = [edge for edge in self.counts.edges if edge.planned != edge.verdicts.get(Verdict.UNRUN, 0)]
+        given = [verdict for verdict in Verdict if any(edge.verdicts.get(verdict) for edge in ran)]
         rows = [
             (edge.edge, f"{edge.planned:,}", *(f"{n:,}" if (n := edge.verdicts.get(v, 0)) else "" for v in given))
-            for edge in self.counts.edges
+            for edge in ran
         ]
         yield from table(rows, ("edge", "planned", *(verdict.value for verdict in given)))
+        if unrun := len(self.counts.edges) - len(ran):
+            yield f"Another {unrun} {'edge was' if unrun == 1 else 'edges were'} not run at all."
         for divergence in self.divergences:
             yield ""
             yield f"{divergence.cells:,} x {divergence.signature}"

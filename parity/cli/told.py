@@ -23,7 +23,7 @@ TRACEBACK: Final = "PARITY_TRACEBACK"
 
 
 def told(command: Callable[P, ExitCode]) -> Callable[P, None]:
-    """For typer: the same signature. No exception leaves but typer's own; PARITY_TRACEBACK=1 lets errors of ours out."""
+    """For typer: the same signature. No exception but typer's own leaves it, unless PARITY_TRACEBACK is set."""
 
     @wraps(command)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
