@@ -51,17 +51,35 @@ def test_import_parity_loads_nothing_heavy(tmp_path: Path) -> None:
     assert not {*HEAVY, "numpy"} & {*loaded.stdout.split()}
 
 
-@pytest.mark.parametrize("name", ["Backend", "assert_identical", "capture", "compare", "lane", "run"])
-def test_public_name_is_an_object_whatever_was_imported_first(tmp_path: Path, name: str) -> None:
-    """parity.run is the function even after `import parity.run`, and stays so."""
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    """The command line prints its help and exits before a tensor library is loaded."""
     script = (
-        "import importlib, types, parity\n"
-        f"importlib.import_module(parity.HOME_OF[{name!r}])\n"
-        f"for _ in range(2): assert not isinstance(parity.{name}, types.ModuleType), parity.{name}\n"
-        f"from parity import {name} as imported; assert imported is parity.{name}\n"
-        f"assert {name!r} in dir(parity) and {name!r} in parity.__all__"
+        "import runpy, sys\n"
+        "sys.argv = ['parity', '--help']\n"
+        "try: runpy.run_module('parity', run_name='__main__')\n"
+        "except SystemExit as stop: print('exit', stop.code or 0)\n"
+        "print('loaded', *sys.modules)"
     )
-    ran = run_python("-c", script, cwd=tmp_path)
+    helped = run_python("-c", script, cwd=tmp_path)
+    said, _, loaded = helped.stdout.rpartition("\nloaded ")
+    assert "Usage: parity" in said, helped.stderr
+    assert said.endswith("exit 0")
+    assert not {*HEAVY, "numpy"} & {*loaded.split()}
+
+
+@pytest.mark.parametrize("first", ["the module", "the name"])
+def test_public_names_are_objects_whatever_was_imported_first(tmp_path: Path, first: str) -> None:
+    """parity.run is the function before and after `import parity.run`, and parity.HOME_OF says where it comes from."""
+    import_modules = "for module in parity.HOME_OF.values(): importlib.import_module(module)\n"
+    look_at_names = (
+        "for name, module in parity.HOME_OF.items():\n"
+        "    found = getattr(parity, name)\n"
+        "    assert not isinstance(found, types.ModuleType), name\n"
+        "    assert found is getattr(sys.modules[module], name), name\n"
+        "assert {*parity.__all__} == {*parity.HOME_OF, '__version__'} <= {*dir(parity)}\n"
+    )
+    start = "import importlib, sys, types, parity\n" + (import_modules if first == "the module" else "")
+    ran = run_python("-c", start + look_at_names + import_modules + look_at_names, cwd=tmp_path)
     assert ran.returncode == 0, ran.stderr
 
 
@@ -135,13 +153,13 @@ def test_empty_kernels_folder_is_refused_where_it_would_win(elsewhere: Path) -> 
     """An editable install through a finder comes after the path, so that even an empty folder wins."""
     script = (
         "import sys, importlib.machinery as machinery\n"
-        f"class Finder:\n"
+        "class Finder:\n"
         f"    def find_spec(name, path=None, target=None):\n"
         f"        return machinery.PathFinder.find_spec(name, [{str(HOUSE)!r}]) if path is None else None\n"
         "sys.meta_path.append(Finder)\n"
         "import parity"
     )
-    ran = run_python("-c", script, cwd=elsewhere, PYTHONPATH="")
+    ran = run_python("-S", "-c", script, cwd=elsewhere, PYTHONPATH="")  # -S: our own editable install stays out of it
     assert refusal(ran) == ("kernels", HOUSE / "kernels", elsewhere / "kernels")
     assert mend(ran, elsewhere, PYTHONPATH="").returncode == 0
 
@@ -170,7 +188,7 @@ def test_installed_foreign_package_is_refused_and_mended(tmp_path: Path) -> None
     (site / "house.pth").write_text(f"{HOUSE}\n{sysconfig.get_path('purelib')}\n")
 
     environment = {**os.environ, "PYTHONPATH": ""}
-    start = [python, "-c", "import parity"]
+    start = [str(python), "-c", "import parity"]
     ran = subprocess.run(start, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=60)
     assert refusal(ran) == ("kernels", HOUSE / "kernels", site / "kernels")
     assert ran.stderr.strip().endswith("-m pip uninstall --yes hub-kernels")
