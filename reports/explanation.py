@@ -13,8 +13,12 @@ import numpy.typing as npt
 from reports.coordinates import AxisColumn
 from reports.summary import counted
 
-# More axes than this are no explanation that a person can use.
+# More axes than this, or more values of one, are no explanation that a person can use.
 MAX_AXES = 4
+MAX_VALUES = 4
+
+# Which draw of a family it was: a seed tells pairs apart and explains nothing.
+DRAW = "case"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,9 +42,9 @@ def explain(axes: Sequence[AxisColumn], differing: npt.NDArray[np.int64], equal:
     """differing, equal = cells of pairs that were compared; the explanation of the first against the second.
 
     Each axis can exclude the equal pairs whose value occurs in no differing one. An equal pair is thus a set of axes
-    that exclude it, and what is sought is the smallest choice of axes that meets as many of these sets as can be met.
-    Of choices of one size the one that leaves fewest equal pairs is taken, then the one with fewer values, then the
-    first in the order of the axes. Few sets are unlike, so all choices are tried.
+    that exclude it, and what is sought is a small choice of axes that meets many of these sets. Of choices of one size
+    the one that leaves fewest equal pairs is taken, then the one with fewer values, then the first in the order of the
+    axes; a longer choice is taken only where it leaves at most half of them. Few sets are unlike, so all are tried.
     """
     masks = np.zeros(len(equal), np.int64)
     values: list[tuple[int, ...]] = []
@@ -51,7 +55,8 @@ def explain(axes: Sequence[AxisColumn], differing: npt.NDArray[np.int64], equal:
         masks |= np.where(occurs[axis.codes[equal]], 0, 1 << bit)
     unlike, counts = np.unique(masks, return_counts=True)
     sets = dict(zip(unlike.tolist(), counts.tolist(), strict=True))
-    able = [bit for bit in range(len(axes)) if any(mask >> bit & 1 for mask in sets)]
+    usable = [bit for bit, axis in enumerate(axes) if axis.name != DRAW and len(values[bit]) <= MAX_VALUES]
+    able = [bit for bit in usable if any(mask >> bit & 1 for mask in sets)]
 
     def others(choice: tuple[int, ...]) -> int:
         chosen = sum(1 << bit for bit in choice)
@@ -63,7 +68,7 @@ def explain(axes: Sequence[AxisColumn], differing: npt.NDArray[np.int64], equal:
             break
         choices = combinations(able, size)
         found = min(choices, key=lambda choice: (others(choice), sum(len(values[bit]) for bit in choice), choice))
-        best = found if others(found) < others(best) else best
+        best = found if 2 * others(found) <= others(best) else best
     return Explanation(
         where=tuple((axes[bit].name, tuple(axes[bit].words[code] for code in values[bit])) for bit in best),
         inside=len(differing),

@@ -104,8 +104,22 @@ def test_smallest_set_of_axis_values_that_explains(red: object, sentence: str) -
 
 
 def test_of_two_axes_that_explain_alike_the_one_with_fewer_values_is_named() -> None:
-    axes = axes_of(case=["1", "2", "3", "4"], preset=["a", "a", "b", "b"])
+    axes = axes_of(family=["1", "2", "3", "4"], preset=["a", "a", "b", "b"])
     assert explained(axes, [0, 1]).sentence == "preset:a"
+
+
+def test_neither_a_seed_nor_a_long_list_of_values_is_an_explanation() -> None:
+    draws = [str(i) for i in range(8)]
+    assert explained(axes_of(case=draws), [0]).sentence == "no axis value tells them from equal pairs"
+    assert explained(axes_of(family=draws), [0, 1, 2, 3]).sentence == "family:0,1,2,3"
+    assert explained(axes_of(family=draws), [0, 1, 2, 3, 4]).sentence == "no axis value tells them from equal pairs"
+
+
+def test_longer_explanation_must_leave_at_most_half_of_the_equal_pairs() -> None:
+    dtype, bits = ["bf16"] * 8 + ["fp32"] * 8, ["4"] * 7 + ["8"] + ["4"] * 8
+    assert explained(axes_of(dtype=dtype, bits=bits), [0, 1]).sentence == "dtype:bf16 (so have 6 equal pairs)"
+    bits = ["4"] * 2 + ["8"] * 6 + ["4"] * 8
+    assert explained(axes_of(dtype=dtype, bits=bits), [0, 1]).sentence == "dtype:bf16 and bits:4"
 
 
 def test_columns_come_back_as_they_were_packed() -> None:

@@ -152,7 +152,7 @@ function waterfall(sheet, stages, computed, lanes, first, shown) {
     before = stage;
     return row;
   });
-  const names = ["stage", `A  ${lanes[0]}`, `B  ${lanes[1]}`, "share differing", "elements", "max ulp", "SQNR dB", ""];
+  const names = ["stage", `A  ${lanes[0]}`, `B  ${lanes[1]}`, "share differing", "elements", "max ulp", "SQNR dB", "what happened"];
   return element("div", { class: "scroll" }, element("table", { class: "waterfall" },
     element("caption", { class: "unseen" }, "Stages in order, lane A against lane B"),
     element("thead", {}, element("tr", {}, names.map((name, i) => element("th", { scope: "col", class: i > 3 && i < 7 ? "number" : "" }, name)))),

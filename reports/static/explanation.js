@@ -2,6 +2,8 @@
 // reports/explanation.py states the same rule for the table of signatures; a suite holds the two together.
 
 const MAX_AXES = 4;
+const MAX_VALUES = 4;
+const DRAW = "case";
 
 function explain(axes, differing, equal) {
   const values = [];
@@ -14,7 +16,8 @@ function explain(axes, differing, equal) {
   });
   const sets = new Map();
   for (const mask of masks) sets.set(mask, (sets.get(mask) || 0) + 1);
-  const able = axes.map((_, bit) => bit).filter((bit) => [...sets.keys()].some((mask) => (mask >> bit) & 1));
+  const usable = axes.map((_, bit) => bit).filter((bit) => axes[bit].name !== DRAW && values[bit].length <= MAX_VALUES);
+  const able = usable.filter((bit) => [...sets.keys()].some((mask) => (mask >> bit) & 1));
   const others = (choice) => {
     const chosen = choice.reduce((mask, bit) => mask | (1 << bit), 0);
     let left = 0;
@@ -31,7 +34,7 @@ function explain(axes, differing, equal) {
       const nValues = choice.reduce((sum, bit) => sum + values[bit].length, 0);
       if (left < rank[0] || (left === rank[0] && nValues < rank[1])) [found, rank] = [choice, [left, nValues]];
     }
-    if (rank[0] < others(best)) best = found;
+    if (2 * rank[0] <= others(best)) best = found;
   }
   const where = best.map((bit) => [axes[bit].name, values[bit].map((code) => axes[bit].words[code])]);
   return { where, inside: differing.length, others: others(best) };

@@ -8,13 +8,11 @@ const COLUMNS = ["verdict", "first stage", "elements", "max ulp", "at", "edge", 
 function matchingRows(sheet, query) {
   const rows = [];
   const { cell, edge } = sheet.findings;
-  for (let f = 0; f < sheet.nFindings; f++) if (query.matches(edge[f], cell[f])) rows.push(f);
+  for (let f = 0; f < sheet.nFindings; f++) if (query.matches[edge[f]][cell[f]]) rows.push(f);
   if (!query.namesVerdicts) return rows;
   for (let e = 0; e < sheet.edges.length; e++) {
-    const verdicts = sheet.verdictOf[e];
-    for (let c = 0; c < sheet.nCells; c++) {
-      if (verdicts[c] !== NO_RECORD && sheet.findingOf[e][c] < 0 && query.matches(e, c)) rows.push(-1 - (e * sheet.nCells + c));
-    }
+    const [matches, findings] = [query.matches[e], sheet.findingOf[e]];
+    for (let c = 0; c < sheet.nCells; c++) if (matches[c] && findings[c] < 0) rows.push(-1 - (e * sheet.nCells + c));
   }
   return rows;
 }

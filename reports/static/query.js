@@ -1,7 +1,8 @@
 // compile(sheet, text) = which pairs a filter means. Terms are separated by blanks and all hold; "quotes" keep a value
-// whole. Every term becomes tables over the codes of columns, so that 300,000 pairs are tested without making a string.
+// whole. A term is a function of an edge that returns a byte for each of its cells, found by loops over the columns'
+// codes: 300,000 pairs are tested without a call or a string for each.
 
-const TEXT_FIELDS = { signature: "signatures", cause: "causes", ledger: "ledgers", message: "messages" };
+const TEXT_FIELDS = { signature: "signatures", cause: "causes", ledger: "ledgers" };
 const COMPARISONS = {
   "=": (a, b) => a === b,
   ">": (a, b) => a > b,
@@ -10,8 +11,12 @@ const COMPARISONS = {
   "<=": (a, b) => a <= b,
 };
 
+// By verdict code: whether there is a record.
+const RECORDED = new Uint8Array(256).fill(1, 0, NO_RECORD);
+
 const terms = (text) => text.match(/(?:[^\s"]|"[^"]*"?)+/g) || [];
 
+// matches[edge][cell] is 1 where the pair has a record and every term holds.
 function compile(sheet, text) {
   const tests = [];
   const notes = [];
@@ -21,13 +26,17 @@ function compile(sheet, text) {
     const { test, note, verdicts } = compileTerm(sheet, negated ? raw.slice(1) : raw);
     if (note) notes.push(note);
     if (verdicts && !negated) namesVerdicts = true;
-    if (test) tests.push(negated ? (edge, cell) => !test(edge, cell) : test);
+    if (test) tests.push([test, negated ? 0 : 1]);
   }
-  const matches = (edge, cell) => {
-    for (const test of tests) if (!test(edge, cell)) return false;
-    return true;
-  };
-  return { matches, notes, namesVerdicts, empty: tests.length === 0 };
+  const matches = sheet.edges.map((_, edge) => {
+    const kept = looked(RECORDED, sheet.verdictOf[edge]);
+    for (const [test, wanted] of tests) {
+      const holds = test(edge);
+      for (let cell = 0; cell < kept.length; cell++) if (holds[cell] !== wanted) kept[cell] = 0;
+    }
+    return kept;
+  });
+  return { matches, notes, namesVerdicts };
 }
 
 function compileTerm(sheet, term) {
@@ -40,23 +49,17 @@ function compileTerm(sheet, term) {
   if (sheet.axisByName.has(key)) {
     const { codes, words } = sheet.axisByName.get(key);
     const table = tableOf(words, value);
-    const note = table.includes(1) ? "" : `no cell has ${key}:${value}; there is ${words.join(", ")}`;
-    return { test: (_, cell) => table[codes[cell]] === 1, note };
+    const cells = looked(table, codes);
+    return { test: () => cells, note: table.includes(1) ? "" : `no cell has ${key}:${value}; there is ${words.join(", ")}` };
   }
   if (key === "verdict") return verdictTerm(sheet, value) || { note: `${value} is no verdict` };
-  if (key === "edge") {
-    const table = edgeTable(sheet, unquoted(value));
-    return { test: (edge) => table[edge] };
-  }
-  if (key === "stage") return { test: ofFinding(sheet, sheet.findings.stage, tableOf(sheet.stages, value)) };
-  if (key === "message") {
-    const table = containing(sheet.messages, unquoted(value));
-    return { test: (edge, cell) => table[sheet.message[edge * sheet.nCells + cell]] === 1 };
-  }
+  if (key === "edge") return { test: edgeTest(sheet, unquoted(value)) };
+  if (key === "stage") return { test: ofFindings(sheet, sheet.findings.stage, tableOf(sheet.stages, value)) };
+  if (key === "message") return { test: ofMessages(sheet, containing(sheet.messages, unquoted(value))) };
   if (key in TEXT_FIELDS) {
     const words = sheet[TEXT_FIELDS[key]];
     const table = value.startsWith('"') ? exactly(words, unquoted(value)) : containing(words, value);
-    return { test: ofFinding(sheet, sheet.findings[key], table) };
+    return { test: ofFindings(sheet, sheet.findings[key], table) };
   }
   return { test: anyText(sheet, unquoted(term)), note: `${key} is no axis, so “${term}” is searched as text` };
 }
@@ -65,15 +68,12 @@ function compileTerm(sheet, term) {
 function verdictTerm(sheet, text) {
   const wanted = new Uint8Array(256);
   for (const word of text.split(",")) {
-    const found = sheet.verdicts.map((verdict, i) => [verdict, i]).filter(([verdict]) => {
-      if (word === "any") return true;
-      if (word === "new") return NEW_VERDICTS.has(verdict);
-      return word === verdict;
-    });
+    const means = (verdict) => word === "any" || word === verdict || (word === "new" && NEW_VERDICTS.has(verdict));
+    const found = sheet.verdicts.map((verdict, i) => (means(verdict) ? i : -1)).filter((i) => i >= 0);
     if (!found.length) return null;
-    for (const [, i] of found) wanted[i] = 1;
+    for (const i of found) wanted[i] = 1;
   }
-  return { verdicts: true, test: (edge, cell) => wanted[sheet.verdictOf[edge][cell]] === 1 };
+  return { verdicts: true, test: (edge) => looked(wanted, sheet.verdictOf[edge]) };
 }
 
 const unquoted = (text) => text.replaceAll('"', "");
@@ -92,56 +92,75 @@ function containing(words, text) {
 
 const exactly = (words, text) => Uint8Array.from(words, (word) => (word === text ? 1 : 0));
 
-// Text of either lane, or ptq~convert: text of the first and of the second.
-function edgeTable(sheet, value) {
-  const [first, second] = value.split("~");
-  return sheet.edges.map((edge) => {
-    const [a, b] = edge.split("~");
-    return second === undefined ? edge.includes(first) : a.includes(first) && (b || "").includes(second);
-  });
+// table[code] for each code.
+function looked(table, codes) {
+  const found = new Uint8Array(codes.length);
+  for (let i = 0; i < codes.length; i++) found[i] = table[codes[i]];
+  return found;
 }
 
-function ofFinding(sheet, column, table) {
-  return (edge, cell) => {
-    const finding = sheet.findingOf[edge][cell];
-    return finding >= 0 && table[column[finding]] === 1;
+// Text of either lane, or ptq~convert: text of the first and of the second.
+function edgeTest(sheet, value) {
+  const [first, second] = value.split("~");
+  return (edge) => {
+    const [a, b] = sheet.edges[edge].split("~");
+    const holds = second === undefined ? sheet.edges[edge].includes(first) : a.includes(first) && (b || "").includes(second);
+    return new Uint8Array(sheet.nCells).fill(holds ? 1 : 0);
+  };
+}
+
+function ofMessages(sheet, table) {
+  return (edge) => looked(table, sheet.message.subarray(edge * sheet.nCells, (edge + 1) * sheet.nCells));
+}
+
+const ofFindings = (sheet, column, table) => findingTest(sheet, (finding) => table[column[finding]] === 1);
+
+function findingTest(sheet, holds) {
+  const { edge: edges, cell: cells } = sheet.findings;
+  return (edge) => {
+    const found = new Uint8Array(sheet.nCells);
+    for (let f = 0; f < sheet.nFindings; f++) if (edges[f] === edge && holds(f)) found[cells[f]] = 1;
+    return found;
   };
 }
 
 function numeric(sheet, name, compare, bound) {
-  return (edge, cell) => {
-    const finding = sheet.findingOf[edge][cell];
-    if (finding < 0 || sheet.findings.n_total[finding] === 0) return false;
-    if (name === "n") return compare(sheet.findings.n_different[finding], bound);
-    const ulp = sheet.findings.max_ulp[finding];
-    return ulp !== NO_ULP && compare(Number(ulp), bound);
-  };
+  const { n_different: nDifferent, n_total: nTotal, max_ulp: maxUlp } = sheet.findings;
+  if (name === "n") return findingTest(sheet, (f) => nTotal[f] > 0 && compare(nDifferent[f], bound));
+  return findingTest(sheet, (f) => maxUlp[f] !== NO_ULP && compare(Number(maxUlp[f]), bound));
 }
 
 // Text in the cell's id, the edge, the message, or the words of its finding.
 function anyText(sheet, text) {
-  const edges = edgeTable(sheet, text);
-  const messages = containing(sheet.messages, text);
-  const ofFindings = ["stage", "signature", "cause", "ledger"].map((name) => {
-    const words = name === "stage" ? sheet.stages : sheet[TEXT_FIELDS[name]];
-    return ofFinding(sheet, sheet.findings[name], containing(words, text));
-  });
   const cells = cellsWith(sheet, text);
-  return (edge, cell) =>
-    edges[edge] ||
-    cells[cell] === 1 ||
-    messages[sheet.message[edge * sheet.nCells + cell]] === 1 ||
-    ofFindings.some((test) => test(edge, cell));
+  const tests = [edgeTest(sheet, text), ofMessages(sheet, containing(sheet.messages, text)), () => cells];
+  for (const [name, words] of [["stage", "stages"], ...Object.entries(TEXT_FIELDS)]) {
+    const table = containing(sheet[words], text);
+    if (table.includes(1)) tests.push(ofFindings(sheet, sheet.findings[name], table));
+  }
+  return (edge) => {
+    const found = new Uint8Array(sheet.nCells);
+    for (const test of tests) {
+      const holds = test(edge);
+      for (let cell = 0; cell < found.length; cell++) found[cell] |= holds[cell];
+    }
+    return found;
+  };
 }
 
-// An id with a comma is looked for as a whole; other text in each axis:value that the id names.
+// Text in one axis:value that the id names; of text with commas, such as an id, every part is in one of them.
 function cellsWith(sheet, text) {
+  const cells = new Uint8Array(sheet.nCells).fill(1);
+  for (const part of text.split(",")) {
+    const found = cellsWithPart(sheet, part);
+    for (let cell = 0; cell < cells.length; cell++) cells[cell] &= found[cell];
+  }
+  return cells;
+}
+
+function cellsWithPart(sheet, text) {
   const wanted = text.toLowerCase();
   const cells = new Uint8Array(sheet.nCells);
-  if (text.includes(",")) {
-    for (let cell = 0; cell < sheet.nCells; cell++) cells[cell] = cellId(sheet, cell).toLowerCase().includes(wanted) ? 1 : 0;
-    return cells;
-  }
   for (const axis of sheet.axes) {
     const table = axis.words.map((word, code) => (code && `${axis.name}:${word}`.toLowerCase().includes(wanted) ? 1 : 0));
     if (!table.includes(1)) continue;

@@ -9,11 +9,15 @@ function pivotAxes(sheet, names) {
 
 const sizeOf = (axes) => axes.reduce((product, axis) => product * axis.words.length, 1);
 
-// The mixed-radix number of a pair on some axes.
-function placeOf(axes, edge, cell) {
-  let place = 0;
-  for (const axis of axes) place = place * axis.words.length + (axis.codes ? axis.codes[cell] : edge);
-  return place;
+// The mixed-radix numbers of an edge's cells on some axes.
+function placesOf(axes, edge, nCells) {
+  const places = new Float64Array(nCells);
+  for (const axis of axes) {
+    const radix = axis.words.length;
+    const codes = axis.codes;
+    for (let cell = 0; cell < nCells; cell++) places[cell] = places[cell] * radix + (codes ? codes[cell] : edge);
+  }
+  return places;
 }
 
 function wordsAt(axes, place) {
@@ -25,43 +29,75 @@ function wordsAt(axes, place) {
   return words;
 }
 
-// facet place -> row place -> column place -> box: counts of verdicts and, of differing pairs, of first stages.
-function tally(sheet, query, axes) {
+// Which box each pair falls into; it changes with the pivot only, so a filter does not pay for it.
+function boxesOf(sheet, axes) {
+  const all = [...axes.facets, ...axes.rows, ...axes.columns];
+  const numbers = new Map();
+  const places = [];
+  const boxOf = sheet.edges.map((_, edge) => {
+    const keys = placesOf(all, edge, sheet.nCells);
+    return Int32Array.from(keys, (key) => {
+      let number = numbers.get(key);
+      if (number === undefined) {
+        numbers.set(key, (number = places.length));
+        places.push(key);
+      }
+      return number;
+    });
+  });
+  return { boxOf, places };
+}
+
+// The facets of the pairs that match, each with its total and its boxes by row and column place.
+function tally(sheet, query, axes, { boxOf, places }) {
+  const nVerdicts = sheet.verdicts.length;
+  const counts = new Int32Array(places.length * nVerdicts);
+  sheet.edges.forEach((_, edge) => {
+    const [matches, verdicts, boxes] = [query.matches[edge], sheet.verdictOf[edge], boxOf[edge]];
+    for (let cell = 0; cell < sheet.nCells; cell++) if (matches[cell]) counts[boxes[cell] * nVerdicts + verdicts[cell]]++;
+  });
+  const nColumns = sizeOf(axes.columns);
+  const perFacet = sizeOf(axes.rows) * nColumns;
   const facets = new Map();
-  for (let edge = 0; edge < sheet.edges.length; edge++) {
-    const verdicts = sheet.verdictOf[edge];
-    for (let cell = 0; cell < sheet.nCells; cell++) {
-      if (verdicts[cell] === NO_RECORD || !query.matches(edge, cell)) continue;
-      const facetPlace = placeOf(axes.facets, edge, cell);
-      let facet = facets.get(facetPlace);
-      if (!facet) facets.set(facetPlace, (facet = { place: facetPlace, boxes: new Map(), total: newBox(sheet) }));
-      const key = placeOf(axes.rows, edge, cell) * facetWidth(axes) + placeOf(axes.columns, edge, cell);
-      let box = facet.boxes.get(key);
-      if (!box) facet.boxes.set(key, (box = newBox(sheet)));
-      add(sheet, box, edge, cell);
-      add(sheet, facet.total, edge, cell);
-    }
+  const made = new Map();
+  places.forEach((key, number) => {
+    const verdicts = counts.subarray(number * nVerdicts, (number + 1) * nVerdicts);
+    if (!verdicts.some((n) => n)) return;
+    const place = Math.floor(key / perFacet);
+    if (!facets.has(place)) facets.set(place, { place, boxes: new Map(), total: newBox(new Int32Array(nVerdicts)) });
+    const facet = facets.get(place);
+    const box = newBox(verdicts);
+    facet.boxes.set(key % perFacet, box);
+    made.set(number, [box, facet.total]);
+    for (let i = 0; i < nVerdicts; i++) facet.total.verdicts[i] += verdicts[i];
+  });
+  for (let f = 0; f < sheet.nFindings; f++) {
+    const [edge, cell] = [sheet.findings.edge[f], sheet.findings.cell[f]];
+    if (query.matches[edge][cell]) for (const box of made.get(boxOf[edge][cell])) add(sheet, box, f);
   }
-  return facets;
+  return [...facets.values()];
 }
 
-const facetWidth = (axes) => sizeOf(axes.columns);
+const newBox = (verdicts) => ({ verdicts, stages: new Map(), ulp: -1 });
 
-const newBox = (sheet) => ({ verdicts: new Int32Array(sheet.verdicts.length), stages: new Map(), ulp: -1 });
-
-function add(sheet, box, edge, cell) {
-  box.verdicts[sheet.verdictOf[edge][cell]]++;
-  const finding = sheet.findingOf[edge][cell];
-  if (finding < 0) return;
+function add(sheet, box, finding) {
   const found = sheet.findings;
-  if (found.stage[finding] !== NO_STAGE) box.stages.set(found.stage[finding], (box.stages.get(found.stage[finding]) || 0) + 1);
-  if (found.n_total[finding] && found.max_ulp[finding] !== NO_ULP) box.ulp = Math.max(box.ulp, Number(found.max_ulp[finding]));
+  const stage = found.stage[finding];
+  if (stage !== NO_STAGE) box.stages.set(stage, (box.stages.get(stage) || 0) + 1);
+  if (found.max_ulp[finding] !== NO_ULP) box.ulp = Math.max(box.ulp, Number(found.max_ulp[finding]));
 }
 
-const sumOf = (sheet, box, wanted) => sheet.verdicts.reduce((sum, verdict, i) => sum + (wanted(verdict) ? box.verdicts[i] : 0), 0);
+function sumOf(sheet, box, wanted) {
+  let sum = 0;
+  sheet.verdicts.forEach((verdict, i) => {
+    if (wanted(verdict)) sum += box.verdicts[i];
+  });
+  return sum;
+}
 const newIn = (sheet, box) => sumOf(sheet, box, (verdict) => NEW_VERDICTS.has(verdict));
 const knownIn = (sheet, box) => sumOf(sheet, box, (verdict) => verdict === "known");
 const brokenIn = (sheet, box) => sumOf(sheet, box, (verdict) => verdict === "crashed" || verdict === "timeout");
+const differsIn = (sheet, box) => newIn(sheet, box) + knownIn(sheet, box) > 0;
 
 // "96 new, 12 known, 1,200 identical": every verdict that occurs.
 function boxText(sheet, box) {
@@ -74,4 +110,3 @@ function boxText(sheet, box) {
 
 const termsAt = (axes, place, levels) => wordsAt(axes, place).slice(0, levels).map((word, i) => [axes[i].name, word]);
 const allTerms = (axes, place) => termsAt(axes, place, axes.length);
-const termsMatch = (axes, place, terms) => wordsAt(axes, place).slice(0, terms.length).every((word, i) => word === terms[i][1]);
