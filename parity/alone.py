@@ -1,4 +1,4 @@
-"""A chunk whose process died is run again, each cell in a process of its own: the guilty cell is named, the rest judged."""
+"""A chunk whose process died is run again, each cell in its own: the guilty one is named, the rest judged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What parity adds to pytest: `--cell ID` runs one cell, and a chunk that took its worker with it is tried once more."""
+"""What parity adds to pytest: `--cell ID` runs one cell; a chunk that took its worker with it is tried once more."""
 
 from __future__ import annotations
 

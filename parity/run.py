@@ -1,4 +1,4 @@
-"""A plan becomes a run directory: chunks evaluated, inline or in processes, recorded as they come, counted at the end."""
+"""A plan becomes a run directory: chunks evaluated, inline or in processes, written as they come, counted at the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Chunks evaluated in worker processes: a worker that dies or hangs costs one chunk, which is then run again cell by cell.
+"""Chunks in worker processes: a worker that dies or hangs costs one chunk, which is then run again cell by cell.
 
 So a segfault ends as one CRASHED cell with its name, a hang as one TIMEOUT, and the run goes on.
 """
@@ -41,8 +41,9 @@ def run_tasks(
 ) -> Iterator[Result | Died[Task]]:
     """work(task) for every task, in the order in which they finish; a task whose worker died is yielded as Died.
 
-    Tasks are taken from the iterable only when a worker is free, so it may stop early. No task is None. `work` must be importable by a fresh process (it is pickled) and must not raise: an exception ends its worker.
-    Leaving the iterator early ends the workers.
+    Tasks are taken from the iterable only when a worker is free, so it may stop early; no task is None. `work` must be
+    importable by a fresh process (it is pickled) and must not raise: an exception ends its worker. Leaving the iterator
+    early ends the workers.
     """
     waiting = iter(tasks)
     pool = [_start(work) for _ in range(workers)]

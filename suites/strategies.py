@@ -1,4 +1,4 @@
-"""Hypothesis strategies over recipes: axis values by name, never floats; a failing cell shrinks towards its defaults."""
+"""Hypothesis strategies over recipes: axis values by name, never floats; failing cells shrink towards defaults."""
 
 from collections.abc import Iterable
 
