@@ -1,7 +1,7 @@
 """read_evidence(keep(...)) = the same bytes: small tensors of diverging stages, so that people can look at the bits.
 
 A tensor is two files in DIRECTORY/evidence: NAME.bin, raw little-endian bytes in row-major order, and NAME.json, its
-header. At most 20 cells a signature and 64 MB a run; everything else is made again by `parity replay`.
+header. At most 4 MB a tensor, 20 cells a signature and 64 MB a run; everything else is made again by `parity replay`.
 """
 
 import json
@@ -17,6 +17,7 @@ from parity.manifest import SCHEMA
 from parity.whole_file import StoreError, write_whole
 
 MAX_CELLS_PER_SIGNATURE: Final = 20
+MAX_BYTES_PER_TENSOR: Final = 4 * 2**20  # or one table of a real model would be all the evidence of its run
 MAX_BYTES_PER_RUN: Final = 64 * 2**20
 
 FOLDER: Final = "evidence"
@@ -112,7 +113,8 @@ class EvidenceWriter:
                 f"{header.stage} of {header.cell} has {len(data)} bytes, but {header.dtype} {header.shape} takes "
                 f"{header.n_bytes}"
             )
-        if not self.wants(header.signature, header.cell) or self._bytes + len(data) > self._max_bytes:
+        fits = len(data) <= min(MAX_BYTES_PER_TENSOR, self._max_bytes - self._bytes)
+        if not fits or not self.wants(header.signature, header.cell):
             return False
         try:
             self._folder.mkdir(exist_ok=True)

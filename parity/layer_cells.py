@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -12,13 +13,20 @@ from torch import Tensor
 
 from parity.axes import AXES, FROM_FILE
 from parity.cells import Cell, cell_at, concrete, illegal_reason
+from parity.matrix import Plan, Shard, Stretch, chunks
 from parity.schemes import DTYPES
 from parity.weights import Kind, Layer, Source
 
 # What a layer is run through where the axis preset is not selected.
 PRESETS_OF: Final[Mapping[Kind, tuple[str, ...]]] = MappingProxyType(
     {
-        Kind.LINEAR: ("int8_dynamic_intx_weight", "int8_dynamic_int4_weight", "xnnpack_recipe"),
+        Kind.LINEAR: (
+            "int8_dynamic_intx_weight",
+            "int8_dynamic_int4_weight",
+            "xnnpack_recipe",
+            "intx_weight_only",
+            "int4_weight_only",
+        ),
         Kind.EMBEDDING: ("int8_dynamic_intx_weight", "intx_weight_only"),
     }
 )
@@ -56,6 +64,7 @@ def layer_cells(source: Source, select: Mapping[str, Sequence[str]] = MappingPro
     cells: list[Cell] = []
     skipped = list(there.skipped) if "layer" not in select else []
     notes: list[str] = []
+    left_out: Counter[str] = Counter()
     for layer in chosen:
         values = source.values(layer)
         flaw = _not_finite(layer, values)
@@ -67,12 +76,36 @@ def layer_cells(source: Source, select: Mapping[str, Sequence[str]] = MappingPro
         for dtype, points in _points(layer, select):
             overflow = _overflow(layer, values, dtype)
             if overflow is None:
-                cells += _legal(layer, points, notes)
+                reasons = [_left_out(cell, layer.shape) for cell in points]
+                cells += [cell for cell, reason in zip(points, reasons, strict=True) if reason is None]
+                left_out.update(reason for reason in reasons if reason is not None)
             else:
                 skipped.append(overflow)
+    notes += [f"{n} {'cell is' if n == 1 else 'cells are'} left out: {reason}." for reason, n in left_out.items()]
     if not cells and not skipped:
         raise ValueError(f"{source.weights} has no layer that the selection leaves to run")
     return LayerCells(cells=tuple(cells), skipped=tuple(skipped), notes=tuple(notes))
+
+
+def layer_plan(made: LayerCells, shard: Shard | None = None) -> Plan:
+    """The cells as parity.run takes them: none may be cut; `cut` tells what was skipped, and the notes.
+
+    A shard (i, n) is every n-th chunk, from the i-th on. Raises ValueError for a shard that is none.
+    """
+    i, n = shard or (1, 1)
+    if not 1 <= i <= n:
+        raise ValueError(f"there is no shard {i}/{n}; write I/N with 1 <= I <= N")
+    cells = tuple(cell for chunk in chunks(made.cells)[i - 1 :: n] for cell in chunk.cells)
+    layers = len({cell["layer"] for cell in cells})
+    part = () if shard is None else (f"Shard {i}/{n} holds {len(cells):,} of {len(made.cells):,} cells.",)
+    return Plan(
+        tier="weights",
+        cells=cells,
+        protected=len(cells),
+        total=len(made.cells),
+        cut=(*made.skipped, *made.notes, *part),
+        stretches=(Stretch(cells=len(cells), meaning=f"{layers} layers of the weights file"),),
+    )
 
 
 def _points(layer: Layer, select: Mapping[str, Sequence[str]]) -> list[tuple[str, list[Cell]]]:
@@ -93,25 +126,19 @@ def _points(layer: Layer, select: Mapping[str, Sequence[str]]) -> list[tuple[str
     ]
 
 
-def _legal(layer: Layer, points: Sequence[Cell], notes: list[str]) -> list[Cell]:
-    """The points that have a meaning; of those that the layer's shape takes it from, a note."""
-    legal = []
-    for cell in points:
-        misfit = _misfit(cell, layer.shape)
-        if misfit is not None:
-            notes.append(f"{cell.id} is left out: {misfit}.")
-        elif illegal_reason(cell) is None:
-            legal.append(cell)
-    return legal
+def _left_out(cell: Cell, shape: tuple[int, int]) -> str | None:
+    """Why the cell has no meaning for a weight of this shape."""
+    reason = _misfit(cell, shape)
+    return illegal_reason(cell) if reason is None else f"{cell['layer']} has {reason}"
 
 
 def _misfit(cell: Cell, shape: tuple[int, int]) -> str | None:
-    """Why the weight does not divide into the cell's groups; what illegal_reason knows of the axis shape."""
+    """What of the weight does not divide into the cell's groups: illegal_reason knows the values of the axis shape."""
     group, (rows, columns) = concrete(cell)["group"], shape
     if group.isdigit() and columns % int(group):
-        return f"{columns} columns do not divide into groups of {group}"
+        return f"{columns} columns, which do not divide into groups of {group}"
     if group == "block" and (rows % 2 or columns % 16):
-        return f"a weight of {rows}x{columns} does not divide into blocks of 2x16"
+        return f"a weight of {rows}x{columns}, which does not divide into blocks of 2x16"
     return None
 
 

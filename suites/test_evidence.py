@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from parity.evidence import EvidenceWriter, Header, evidence_headers, read_evidence
+from parity.evidence import MAX_BYTES_PER_TENSOR, EvidenceWriter, Header, evidence_headers, read_evidence
 from parity.whole_file import StoreError
 from suites.plain_records import EDGE
 
@@ -49,6 +49,12 @@ def test_evidence_is_limited_by_bytes_of_a_run(tmp_path: Path) -> None:
     writer = EvidenceWriter(tmp_path, max_bytes=30)
     assert [writer.keep(header(cell, signature=cell), DATA) for cell in "abc"] == [True, True, False]
     assert not EvidenceWriter(tmp_path, max_bytes=24).wants("d", "d")
+
+
+def test_a_large_tensor_is_not_kept(tmp_path: Path) -> None:
+    for extra, kept in ((0, True), (1, False)):
+        n = MAX_BYTES_PER_TENSOR // 4 + extra
+        assert EvidenceWriter(tmp_path).keep(replace(header(), shape=(n,)), bytes(4 * n)) is kept
 
 
 def test_bytes_that_do_not_fit_the_shape_are_refused(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from parity.cells import cell_at, parse_cell
 from parity.evaluate import evaluate
 from parity.inputs import make_inputs
 from parity.lanes import Flow, Lane
-from parity.layer_cells import PRESETS_OF, layer_cells
+from parity.layer_cells import PRESETS_OF, layer_cells, layer_plan
 from parity.schemes import scheme_of
 from parity.tensor_file import PICKLED, TensorFileError
 from parity.verdicts import Verdict
@@ -246,10 +246,34 @@ def test_groups_that_a_weight_does_not_divide_into_are_left_out_with_a_note(tmp_
     made = layer_cells(source, {"dtype": ["fp32"], "preset": ["int8_dynamic_intx_weight", "intx_weight_only"]})
     assert [cell.id for cell in made.cells] == ["preset:intx_weight_only,layer:a"]
     assert made.skipped == ()
-    assert "layer:a is left out: 40 columns do not divide into groups of 32." in made.notes
+    assert "1 cell is left out: a has 40 columns, which do not divide into groups of 32." in made.notes
     blocks = layer_cells(source, {"dtype": ["fp32"], "preset": ["intx_weight_only"], "group": ["channel", "block"]})
     assert [cell["group"] for cell in blocks.cells] == ["channel"]
-    assert any("a weight of 3x40 does not divide into blocks of 2x16" in note for note in blocks.notes)
+    assert "1 cell is left out: a has a weight of 3x40, which does not divide into blocks of 2x16." in blocks.notes
+
+
+def test_combinations_without_a_meaning_are_left_out_and_counted(tmp_path: Path) -> None:
+    select = {"layer": ["block.dense"], "preset": ["intx_weight_only"], "mapping": ["symmetric", "asymmetric"]}
+    made = layer_cells(small(tmp_path), {**select, "domain": ["int", "none"]})
+    assert len(made.cells) == 3 * 3
+    assert made.notes[1:] == ("3 cells are left out: an asymmetric range needs a zero point.",)
+
+
+def test_a_plan_tells_what_is_skipped_and_its_shards_are_its_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("parity.matrix.CHUNK_CELLS", 4)
+    tensors = {"a.weight": ramp(6, 32), "b.weight": ramp(6, 32)}
+    tensors["b.weight"][0, 0] = torch.nan
+    made = layer_cells(written(tmp_path, tensors))
+    whole = layer_plan(made)
+    assert (whole.tier, whole.cells, whole.protected) == ("weights", made.cells, len(made.cells))
+    assert whole.cut == (*made.skipped, *made.notes)
+    parts = [layer_plan(made, (i, 3)) for i in (1, 2, 3)]
+    assert sorted(cell.id for part in parts for cell in part.cells) == sorted(cell.id for cell in made.cells)
+    assert parts[2].cut[-1] == "Shard 3/3 holds 4 of 15 cells."
+    with pytest.raises(ValueError, match="there is no shard 4/3; write I/N with 1 <= I <= N"):
+        layer_plan(made, (4, 3))
 
 
 @pytest.mark.parametrize(
