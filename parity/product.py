@@ -36,9 +36,9 @@ def rest_rows() -> list[Mapping[str, str]]:
 class Product(Sequence[Cell]):
     """The cells of the product whose values are among `selected`, or every cell.
 
-    Configurations come in a scattered order, in which the values of any few axes
-    occur evenly in any stretch (an arithmetic progression would tie axes to one another). A shard holds whole blocks
-    of `block` configurations, every n-th from the i-th on, for `shard` (i, n) with 1 <= i <= n.
+    Configurations come in a scattered order, in which the values of any few axes occur evenly in any stretch (an
+    arithmetic progression would tie axes to one another). A shard holds whole blocks of `block` configurations, every
+    n-th from the i-th on, for `shard` (i, n) with 1 <= i <= n.
     """
 
     rest: Sequence[Mapping[str, str]] = field(default_factory=rest_rows)

@@ -135,6 +135,16 @@ def test_the_default_cell_meets_torchao_under_its_own_rules() -> None:
     assert not [edge for edge in edges if "torchao:" in edge.split("~")[0] and edge.endswith("~engine:ptq")]
 
 
+def test_the_legacy_quantizer_is_held_to_the_rules_where_it_follows_them() -> None:
+    """It puts float32 and 2**-23 for the activation, as int8_dynamic_int4_weight declares and torchao does not."""
+    held = "torchao_8da4w:qat_prepare~engine.torchao:qat_prepare"
+    declared = cell_at({"preset": "int8_dynamic_int4_weight"})
+    assert held in map(str, edges_of(declared))
+    left_to_torchao = {*map(str, edges_of(cell_at({})))}
+    assert held not in left_to_torchao
+    assert "torchao_8da4w:qat_prepare~torchao_8da4w:qat_convert" in left_to_torchao
+
+
 def test_the_plan_reaches_every_kind_of_edge() -> None:
     shapes = {
         (edge.a.backend, edge.b.backend, edge.a.device == edge.b.device) for c in plan().cells for edge in edges_of(c)
