@@ -106,7 +106,7 @@ class _Side:
 
     @classmethod
     def of(cls, named: LaneLike, scheme: QuantScheme) -> _Side:
-        if not isinstance(named, Lane | str | Backend):
+        if isinstance(named, type) or not isinstance(named, Lane | str | Backend):
             raise ValueError(f"{named!r} is no lane; give a Lane, its text, or an object with all of parity.Backend")
         chosen = lane(named)
         backend = backend_named(chosen.backend) if isinstance(named, Lane | str) else named

@@ -11,13 +11,14 @@ from pathlib import Path
 from parity.exit_codes import ExitCode, combine, exit_code
 from parity.record import EdgeRecord, LaneRecord
 from parity.sentence import sentence
+from parity.verdicts import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Held:
     """The replayed lanes held against those of a run.
 
-    same = lanes with equal bits; moved = (lane, first stage that differs); absent = lanes that only one of them ran;
+    same = lanes with equal bits; moved = (lane, first stage that differs); absent = lanes that the run did not run;
     unlike = sentences on how the two settings differ.
     """
 
@@ -121,16 +122,17 @@ def _held(run: Path, recorded: Iterable[LaneRecord], replayed: Iterable[LaneReco
     from parity.manifest import read_manifest
     from parity.run_diff import run_diff
 
-    before, after = tuple(recorded), tuple(replayed)
+    after = [record for record in replayed if record.outcome is not Outcome.UNRUN]
+    names = {record.lane for record in after}
+    before = [record for record in recorded if record.lane in names and record.outcome is not Outcome.UNRUN]
     environments = (read_manifest(run).environment, environment())
     diff = run_diff(before, after, environments=environments, unlike_settings=True)
     moved = tuple((m.lane, m.stage) for m in diff.moved)
-    common = {r.lane for r in before} & {r.lane for r in after} - {lane for _, lane in (*diff.new, *diff.gone)}
-    ran = {r.lane for r in after if r.outcome != "unrun"}
+    compared = {record.lane for record in before}
     return Held(
         directory=run,
-        same=tuple(sorted((common & ran) - {lane for lane, _ in moved})),
+        same=tuple(sorted(compared - {lane for lane, _ in moved})),
         moved=moved,
-        absent=tuple(sorted(lane for _, lane in (*diff.new, *diff.gone))),
+        absent=tuple(sorted(names - compared)),
         unlike=diff.unlike,
     )

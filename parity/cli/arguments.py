@@ -8,6 +8,8 @@ from typing import Annotated, Final
 
 import typer
 
+from parity.cells import cell_at
+
 RUNS: Final = Path("runs")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object instead of text.")]
@@ -23,13 +25,18 @@ Lanes = Annotated[
 
 
 def selection(texts: Sequence[str] | None) -> dict[str, tuple[str, ...]]:
-    """{"dtype": ("bf16", "fp16")} of ["dtype=bf16", "dtype=fp16"] or ["dtype=bf16,fp16"]. Raises ValueError."""
+    """{"dtype": ("bf16", "fp16")} of ["dtype=bf16", "dtype=fp16"] or ["dtype=bf16,fp16"]. Raises ValueError.
+
+    Unknown axes and values are among what raises.
+    """
     chosen: dict[str, tuple[str, ...]] = {}
     for text in texts or ():
         axis, equals, values = text.partition("=")
         if not equals or not values:
             raise ValueError(f"--select {text!r} is not AXIS=V1,V2; for example --select dtype=bf16,fp16")
-        chosen[axis] = (*chosen.get(axis, ()), *values.split(","))
+        for value in values.split(","):
+            cell_at({axis: value})  # a wrong name is told before torch is imported
+            chosen[axis] = (*chosen.get(axis, ()), value)
     return chosen
 
 

@@ -55,7 +55,7 @@ def _lines(found: Replay) -> Iterator[str]:
         yield ""
         yield from (f"setting: {unlike}" for unlike in found.held.unlike)
         yield from (f"moved: {lane} at {stage}" for lane, stage in found.held.moved)
-        yield from (f"not compared: {lane}, which only one of them ran" for lane in found.held.absent)
+        yield from (f"not compared: {lane}, which that run did not run" for lane in found.held.absent)
         yield found.held.sentence
 
 

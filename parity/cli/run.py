@@ -67,9 +67,9 @@ def sweep(
     Exits 0 for parity, 1 for a new divergence, 2 for wrong usage, 3 for an incomplete run, 4 for a stale ledger,
     130 after Ctrl-C.
     """
+    chosen, between, part = selection(select), lane_texts(lanes), shard_of(shard)
     from parity.run import MissingDeviceError, run
 
-    chosen, between, part = selection(select), lane_texts(lanes), shard_of(shard)
     if plan:
         return _told_plan(tier, chosen, between, part, as_json)
     if between is not None:
