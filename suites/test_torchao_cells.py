@@ -192,6 +192,13 @@ def test_training_needs_what_can_be_prepared() -> None:
         BACKENDS[0].trace(lane("torchao:ptq"), nn.Linear(64, 32), torch.zeros(2, 64), scheme, steps=1)
 
 
+@pytest.mark.parametrize("flow", [Flow.PTQ, Flow.QAT_CONVERT])
+def test_an_asymmetric_weight_is_not_stored_after_training(flow: Flow) -> None:
+    scheme = with_weight(mapping=Mapping.ASYMMETRIC)
+    with pytest.raises(NotExpressible, match=r"^the weight's mapping is asymmetric and it is trained"):
+        BACKENDS[0].trace(Lane(backend=TORCHAO, flow=flow), nn.Linear(64, 32), torch.zeros(2, 64), scheme, steps=1)
+
+
 def test_a_single_column_is_a_group_of_one() -> None:
     scheme = with_weight(granularity=PerAxis(0))
     with pytest.raises(NotExpressible, match=r"^one element has a scale of its own"):

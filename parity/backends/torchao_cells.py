@@ -61,6 +61,10 @@ GAPS: Final = (
         reason="nothing trains what cannot be prepared",
     ),
     Forbidden(
+        where={"backend": (TORCHAO,), "flow": _STORING, "steps": ("1", "3"), "mapping": ("asymmetric",)},
+        reason="asymmetric weights are trained through another scheme",
+    ),
+    Forbidden(
         where={"backend": (TORCHAO,), "flow": _STORING, "scale": ("fp64",)},
         reason="the quantized tensor holds no float64 scale",
     ),
