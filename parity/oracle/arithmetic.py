@@ -117,7 +117,7 @@ class Arithmetic(ABC):
     def product_sum(self, a: Values, b: Values, c: Values) -> Unrounded: ...
     @abstractmethod
     def long_quotient(self, x: Values, o: Values, s: Values, z: Values) -> tuple[Values, Values]:
-        """(t, u) with t + u = (x - o) / s + z: exact in the rational form, to about 100 bits in bulk."""
+        """(t, u): t the float64 nearest to (x - o) / s + z, and u what t lacks; in bulk u is good to 50 bits."""
 
     @abstractmethod
     def rounded(self, unrounded: Unrounded, to: BinaryFormat) -> Values:

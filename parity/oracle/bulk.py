@@ -71,7 +71,8 @@ class Bulk(Arithmetic):
         whole, part = two_product(value, s)
         rest = ((distance - whole) - part + lost) / s
         total, error = two_sum(value, z)
-        return total, np.where(np.isfinite(total), error + rest, 0.0)
+        lacking = error + rest
+        return two_sum(total, np.where(np.isfinite(total) & np.isfinite(lacking), lacking, 0.0))
 
     def rounded(self, unrounded: Unrounded, to: BinaryFormat) -> Values:
         value, error = unrounded

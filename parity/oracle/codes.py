@@ -23,10 +23,11 @@ _INT32 = 2.0**31
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Codes:
-    """values: the codes, numbers of `form`. unclamped, unrounded: the same before the clamp, before the rounding."""
+    """values: the codes, in `form`. unclamped, unrounded: before the clamp, before the rounding, in `added_in`."""
 
     values: Values
     form: BinaryFormat
+    added_in: BinaryFormat
     unclamped: Values
     unrounded: Values
     quotient: Quotient
@@ -49,7 +50,9 @@ def codes_of(x: Values, scales: Scales, zero_point: ZeroPoint | None, de: Declar
         before, after = (m.number(0), z) if late else (z, m.number(0))
         quotient = Quotient(x=x, origin=m.number(0), scale=scale, before=before, after=after, form=de.code)
     values, clamped_form = _clamp(rounded, form, de, m)
-    return Codes(values=values, form=clamped_form, unclamped=rounded, unrounded=unrounded, quotient=quotient)
+    return Codes(
+        values=values, form=clamped_form, added_in=form, unclamped=rounded, unrounded=unrounded, quotient=quotient
+    )
 
 
 def stored_codes(codes: Codes, de: Declared, m: Arithmetic) -> Any:

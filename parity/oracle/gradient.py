@@ -46,10 +46,14 @@ def gradient(x: Tensor, grad: Tensor, scheme: TensorScheme, *, form: Form = Form
 
 
 def _on_grid(steps: Steps) -> Values:
+    """Where a code, or what it was rounded from, lies within the bounds that `clamp_bound` gives its clamp."""
     rounded = steps.declared.rules.gradient_mask == d.GradientMask.ROUNDED
     tested = steps.codes.unclamped if rounded else steps.codes.unrounded
     scheme, m = steps.declared.scheme, steps.arithmetic
-    return (tested >= m.number(scheme.qmin)) & (tested <= m.number(scheme.qmax))
+    low, high = m.number(scheme.qmin), m.number(scheme.qmax)
+    if steps.declared.rules.clamp_bound == d.ClampBound.ROUNDED:
+        low, high = m.into(low, steps.codes.added_in), m.into(high, steps.codes.added_in)
+    return (tested >= low) & (tested <= high)
 
 
 def _over_scale(grad: Values, rule: d.GradientProduct, steps: Steps) -> Values:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from parity.oracle.arithmetic import Arithmetic, Truth, Unrounded, Values
-from parity.oracle.binary_format import BinaryFormat
+from parity.oracle.binary_format import FLOAT64, BinaryFormat
 from parity.oracle.number import Number, rounded
 
 
@@ -37,7 +37,9 @@ class Rational(Arithmetic):
         return a * b + c
 
     def long_quotient(self, x: Values, o: Values, s: Values, z: Values) -> tuple[Values, Values]:
-        return (x - o) / s + z, self.number(0.0)
+        exact = (x - o) / s + z
+        nearest = self.rounded(exact, FLOAT64)
+        return nearest, np.where(self.is_finite(nearest), exact - nearest, self.number(0.0))
 
     def rounded(self, unrounded: Unrounded, to: BinaryFormat) -> Values:
         return _each(lambda number: rounded(number, to), unrounded)

@@ -41,13 +41,8 @@ def tie_distance(quotient: Quotient, scheme: TensorScheme, m: Arithmetic) -> Any
         nearest = m.floor(t) + m.number(0.5)
         low, high = low + m.number(0.5), high - m.number(0.5)
     nearest = np.where(nearest < low, low, np.where(nearest > high, high, nearest))
-    distance = abs((t - nearest) + rest)
-    in_float64 = m.write(m.rounded(m.sum(distance, m.number(0)), FLOAT64))
-    return np.ldexp(in_float64, -q.form.step_exponents(_size(t, m)))
-
-
-def _size(t: Values, m: Arithmetic) -> Any:
-    """|t| as float64, cut rather than rounded so that it stays in its binade."""
-    nearest = m.rounded(m.sum(abs(t), m.number(0)), FLOAT64)
-    size = m.write(nearest)
-    return np.where(nearest > abs(t), np.nextafter(size, 0.0), size)
+    distance = m.into(abs((t - nearest) + rest), FLOAT64)
+    # An ulp is that of the exact quotient's binade, which ends below t where t was rounded up to a power of two.
+    size = m.write(abs(t))
+    rounded_up = m.write(rest * m.with_sign(m.number(1), t)) < 0
+    return np.ldexp(m.write(distance), -q.form.step_exponents(np.where(rounded_up, np.nextafter(size, 0.0), size)))
