@@ -181,8 +181,8 @@ def test_prepare_takes_any_eps_and_any_scale_dtype_of_the_activation(eps: float)
 @pytest.mark.parametrize("flow", Flow)
 def test_training_moves_the_weights_alike(flow: Flow, steps: int) -> None:
     """torchao's gradient is the rule set's, bit for bit, also where a scale of zero makes it NaN."""
-    for dtype, scale_dtype, mapping in product(DTYPES, ("model", torch.float16), (Mapping.SYMMETRIC,)):
-        scheme = presets.int8_dynamic_intx_weight(mapping=mapping, scale_dtype=scale_dtype, rules="torchao")
+    for dtype, scale_dtype in product(DTYPES, ("model", torch.float16)):
+        scheme = presets.int8_dynamic_intx_weight(scale_dtype=scale_dtype, rules="torchao")
         layer, x = layer_for(scheme, dtype), tokens_for(scheme, dtype, family="ties")
         foreign, own = both(TORCHAO, flow, layer, x, scheme, steps)
         difference = first_difference(foreign, own)
@@ -199,9 +199,8 @@ def test_training_moves_the_weights_alike(flow: Flow, steps: int) -> None:
 def test_a_lane_leaves_its_layer_alone_and_repeats_itself(
     backend: TorchaoBackend | Torchao8da4wBackend, steps: int
 ) -> None:
-    scheme = presets.int8_dynamic_int4_weight(rules="torchao")
-    if backend is TORCHAO:
-        scheme = presets.int8_dynamic_intx_weight(rules="torchao")
+    preset = presets.int8_dynamic_intx_weight if backend is TORCHAO else presets.int8_dynamic_int4_weight
+    scheme = preset(rules="torchao")
     layer, x = layer_for(scheme, torch.bfloat16), tokens_for(scheme, torch.bfloat16, family="ties")
     weight, before, own = layer.weight, layer.weight.detach().clone(), dict(vars(layer))
     for flow in backend.flows:
@@ -280,10 +279,8 @@ def test_the_two_8da4w_part_at_the_activations_scale() -> None:
     scheme = presets.int8_dynamic_intx_weight(bits=4, rules="torchao")
     lanes = ("torchao:ptq", "torchao_8da4w:qat_convert")
     for dtype in (torch.bfloat16, torch.float16):
-        assert lanes_part(scheme, layer_of(-1.0, 0.5, dtype=dtype), ORDINARY.to(dtype), *lanes) == (
-            "input.scale",
-            "dtype",
-        )
+        parted = lanes_part(scheme, layer_of(-1.0, 0.5, dtype=dtype), ORDINARY.to(dtype), *lanes)
+        assert parted == ("input.scale", "dtype")
     assert lanes_part(scheme, layer_of(-1.0, 0.5), ORDINARY, *lanes) == ("", "")
     assert lanes_part(scheme, layer_of(-1.0, 0.5), ORDINARY * 2.0**-20, *lanes) == ("input.scale", ">=32768")
 
