@@ -23,6 +23,7 @@ def cast_to_integer(values: Tensor, dtype: torch.dtype) -> Tensor:
     a NaN is 0 in int8, uint8 and int16.
     """
     wide = torch.int64 if dtype is torch.int64 else torch.int32
-    least = torch.iinfo(wide).min
-    fits = (values < -float(least)) & (values >= float(least))
-    return values.masked_fill(~fits, 0).to(wide).masked_fill(~fits, least).to(dtype)
+    least = float(torch.iinfo(wide).min)
+    if values.dtype is torch.float16:
+        values = values.float()  # which holds `least`
+    return torch.where(values.abs() < -least, values, least).to(wide).to(dtype)

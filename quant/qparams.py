@@ -11,6 +11,7 @@ Steps, each rounding to `Rules.qparam_dtype` (Q) unless it says otherwise:
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -170,10 +171,10 @@ def _zero_point(low: Tensor, high: Tensor, unrounded: Tensor, scale: Tensor, sch
     rules, dtype = scheme.rules, scheme.zero_point_dtype
     if dtype is None:
         return None
-    read = unrounded if rules.zero_point_scale is d.ZeroPointScale.UNROUNDED else cast(scale, low.dtype, rules)
     if scheme.mapping is not Mapping.ASYMMETRIC:
-        zero_point = torch.full_like(read, int(scheme.midpoint))
-    elif scheme.zero_point_domain is ZeroPointDomain.FLOAT:
+        return torch.full_like(scale, _constant_zero_point(scheme), dtype=dtype)
+    read = unrounded if rules.zero_point_scale is d.ZeroPointScale.UNROUNDED else cast(scale, low.dtype, rules)
+    if scheme.zero_point_domain is ZeroPointDomain.FLOAT:
         zero_point = low
         if rules.float_zero_point is d.FloatZeroPoint.MIN_PLUS_MID:
             zero_point = op(low + op(read * scheme.midpoint, rules), rules)
@@ -186,6 +187,17 @@ def _zero_point(low: Tensor, high: Tensor, unrounded: Tensor, scale: Tensor, sch
     if rules.zero_point_cast is d.ZeroPointCast.NEAREST:
         zero_point = half_even(zero_point)
     return cast_to_integer(zero_point, dtype)
+
+
+@lru_cache(maxsize=4096)
+def _constant_zero_point(scheme: ResolvedScheme) -> float:
+    """The middle of a symmetric grid as Z stores it, less one where the rules say so."""
+    assert scheme.zero_point_dtype is not None
+    value = int(scheme.midpoint) - (scheme.rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE)
+    stored = torch.tensor(value, dtype=torch.float64)
+    if scheme.zero_point_dtype.is_floating_point:
+        return stored.to(scheme.zero_point_dtype).item()
+    return cast_to_integer(stored, scheme.zero_point_dtype).item()
 
 
 def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: ResolvedScheme) -> Tensor:
