@@ -23,6 +23,7 @@ SCRIPTS = (
     "pivot.js",
     "bit_view.js",
     "histogram.js",
+    "waterfall.js",
     "cell.js",
     "keys.js",
     "main.js",

@@ -11,6 +11,7 @@ from parity.columns import edge_records, lane_records
 from parity.record import Element, LaneRecord, StageDiff
 from reports.findings import rows_of
 from reports.load import Sheet
+from reports.measured import measured
 
 MAX_CELLS = 300
 
@@ -39,6 +40,7 @@ def details(sheet: Sheet, cells: list[int]) -> dict[str, Any]:
             "contract": record.contract,
             "message": record.message,
             "stages": [_stage(diff) for diff in record.stages],
+            "measured": measured(sheet.run.directory, record),
         }
     return told
 

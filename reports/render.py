@@ -13,6 +13,8 @@ from markupsafe import Markup
 from parity.axes import AXES, PRESETS
 from parity.formats import FLOATS, INTEGERS
 from parity.ledger import Row
+from parity.manifest import EdgeCount
+from parity.verdicts import Verdict
 from parity.whole_file import write_whole
 from reports import assets
 from reports.detail import MAX_CELLS, detailed_cells, details
@@ -20,7 +22,7 @@ from reports.findings import FIRST_STAGES
 from reports.load import VERDICTS, Sheet, load
 from reports.page import Page, page
 from reports.payload import deflate, pack
-from reports.stage_formulas import FORMULAS, SHORT
+from reports.stage_formulas import FORMULAS, SHORT, SOURCES
 from reports.twin import made, twin_text
 
 # Beyond this many bytes the page keeps its words and counts, and says that the cells were left out.
@@ -60,8 +62,7 @@ def html(shown: Page, *, max_bytes: int = MAX_BYTES) -> str:
         manifest=shown.sheet.run.manifest,
         made=made(shown),
         verdicts=VERDICTS,
-        first_stages=FIRST_STAGES,
-        short=SHORT,
+        unrun_edges=[edge for edge in shown.sheet.reconciliation.edges if _not_run(edge)],
         n_cells=len(shown.sheet.cells),
         policy=assets.policy(script, style),
         script=Markup(script),  # noqa: S704  our own file: escaping it would change its hash
@@ -87,6 +88,7 @@ def cell_data(sheet: Sheet, ledger: tuple[Row, ...]) -> tuple[str, str]:
         "stages": FIRST_STAGES,
         "short": SHORT,
         "formulas": FORMULAS,
+        "sources": SOURCES,
         "formats": {name: asdict(form) for name, form in (FLOATS | INTEGERS).items()},
         "messages": sheet.messages.words,
         "first_indices": found.first_index.words,
@@ -119,6 +121,11 @@ def cell_data(sheet: Sheet, ledger: tuple[Row, ...]) -> tuple[str, str]:
 def embedded(value: object) -> Markup:
     """JSON that can stand in a script element: no text of it can close the element or open a comment."""
     return Markup(json.dumps(value).replace("<", "\\u003c"))  # noqa: S704  "<" is all that could end the element
+
+
+def _not_run(edge: EdgeCount) -> bool:
+    """Every planned pair is unrun, and nothing else is to be said: the page shows such edges folded."""
+    return bool(edge.planned) and not edge.sentence and edge.verdicts.get(Verdict.UNRUN, 0) == edge.planned
 
 
 def _ledger_row(row: Row) -> dict[str, str]:

@@ -21,6 +21,24 @@ FORMULAS = {
 
 assert {*FORMULAS} == {*STAGES, RAISE}, "every stage has its line"
 
+# What each stage is computed from, of the stages before it; a lane without activations in codes has no input.* stages.
+SOURCES = {
+    "input.scale": (),
+    "input.zero_point": ("input.scale",),
+    "input.codes": ("input.scale", "input.zero_point"),
+    "input.dequantized": ("input.scale", "input.zero_point", "input.codes"),
+    "weight.scale": (),
+    "weight.zero_point": ("weight.scale",),
+    "weight.codes": ("weight.scale", "weight.zero_point"),
+    "weight.packed": ("weight.codes",),
+    "weight.dequantized": ("weight.scale", "weight.zero_point", "weight.codes"),
+    "output": ("input.dequantized", "weight.dequantized"),
+    "grad.input": ("weight.dequantized",),
+    "grad.weight": ("input.dequantized",),
+}
+
+assert tuple(SOURCES) == STAGES, "every stage has its sources"
+
 # For the narrow columns of the matrix; the page's legend says what each stands for.
 SHORT = {
     "input.scale": "i.s",

@@ -12,6 +12,9 @@ from parity.verdicts import NEW_DIVERGENCES, Verdict
 # Reasons named before the rest is only counted.
 _REASONS_TOLD = 3
 
+# What a lane says that could have run, but whose only partner could not.
+_FOR_WANT_OF_THE_OTHER = "not needed: "
+
 
 def verdict_sentence(run: Run) -> str:
     """One sentence about a run, without a full stop; new divergences first, also when there are none."""
@@ -62,7 +65,8 @@ def counted(n: int, noun: str) -> str:
 
 def _without_lane(message: str, edge: str) -> str:
     lanes = (f"{lane}: " for lane in edge.split("~"))
-    return next((message.removeprefix(lane) for lane in lanes if message.startswith(lane)), message)
+    said = next((message.removeprefix(lane) for lane in lanes if message.startswith(lane)), message)
+    return said.removeprefix(_FOR_WANT_OF_THE_OTHER)
 
 
 def _because(reasons: Mapping[str, int]) -> str:
@@ -72,5 +76,5 @@ def _because(reasons: Mapping[str, int]) -> str:
     if len(reasons) == 1:
         return f": {told[0][0]}"
     more = len(told) - _REASONS_TOLD
-    tail = [f"{more} other reasons"] if more > 0 else []
+    tail = [counted(more, "other reason")] if more > 0 else []
     return ": " + ", ".join([*(f"{reason} ({n:,})" for reason, n in told[:_REASONS_TOLD]), *tail])

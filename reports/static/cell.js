@@ -70,9 +70,11 @@ async function copied(text) {
 }
 
 function edgeTabs(sheet, cell, chosen) {
-  const tabs = sheet.edges.map((edge, i) => {
-    const code = sheet.verdictOf[i][cell];
-    if (code === NO_RECORD) return null;
+  // Findings first, what was not run last.
+  const rank = (i) => (sheet.findingOf[i][cell] >= 0 ? 0 : sheet.verdicts[sheet.verdictOf[i][cell]] === "unrun" ? 2 : 1);
+  const order = [...sheet.edges.keys()].filter((i) => sheet.verdictOf[i][cell] !== NO_RECORD).sort((a, b) => rank(a) - rank(b) || a - b);
+  const tabs = order.map((i) => {
+    const [edge, code] = [sheet.edges[i], sheet.verdictOf[i][cell]];
     const address = addressOf({ edge, stage: null });
     return element("a", { href: address, "aria-current": i === chosen ? "true" : null }, verdictMark(sheet.verdicts[code]), " ", edgeText(edge));
   });
@@ -88,7 +90,7 @@ function edgeSentence(sheet, cell, edge, finding, detail) {
     const told = rowTexts(sheet, finding);
     parts.push(stageChip(told.stage), ` is the first stage that differs`);
     if (told.elements) parts.push(`: ${told.elements} elements`);
-    if (told.ulp) parts.push(`, at most ${told.ulp} ulp`);
+    if (told.ulp) parts.push(`, at most ${told.ulp} ${/codes|zero_point/.test(told.stage) ? "steps" : "ulp"} apart`);
     if (told.at) parts.push(`, first at ${told.at}`);
     parts.push(". ");
     const cause = sheet.causes[sheet.findings.cause[finding]];
@@ -103,7 +105,7 @@ function ledgerEntry(sheet, finding) {
   if (!id) return null;
   const row = Object.hasOwn(sheet.ledger_rows, id) ? sheet.ledger_rows[id] : null;
   const facts = row
-    ? [element("p", {}, row.reason), element("p", { class: "of" }, `${row.owner}, since ${row.date}, until ${row.expires}${row.link ? `: ${row.link}` : ""}`)]
+    ? [element("p", {}, row.reason), element("p", { class: "of" }, `${row.owner}, since ${row.date}, until ${row.expires} `, row.link.startsWith("https://") ? element("a", { href: row.link, rel: "noreferrer" }, row.link) : row.link)]
     : [element("p", { class: "of" }, "The ledger of the checkout that made this page has no such row.")];
   return element("aside", { class: "ledger" }, element("p", {}, "Known: ledger row ", element("code", {}, id)), facts);
 }
@@ -118,54 +120,8 @@ function stagesView(sheet, cell, edge, finding, detail, wanted) {
   const computed = lanes.map((lane) => (detail.lanes[lane] ? detail.lanes[lane].stages : {}));
   const first = sheet.findings.stage[finding] === NO_STAGE ? "" : sheet.stages[sheet.findings.stage[finding]];
   const shown = record.stages.find((stage) => stage.stage === wanted) || record.stages.find((stage) => stage.stage === first) || record.stages[0];
-  return element("div", { class: "stages" }, waterfall(sheet, record.stages, computed, lanes, first, shown), stagePanel(sheet, lanes, shown));
-}
-
-// Equal until the first divergence; after it, whether a stage spread the difference or swallowed it.
-function whatHappened(stage, before, first) {
-  if (stage.stage === first) return "first to differ";
-  if (stage.n_different === 0) return before && before.n_different ? "absorbed: equal again" : "equal";
-  if (!before || !before.n_different) return "differs";
-  const [now, then] = [stage.n_different / stage.n_total, before.n_different / before.n_total];
-  if (now > then * 1.05) return `amplified × ${(now / then).toFixed(1)}`;
-  return now < then * 0.95 ? `absorbed × ${(now / then).toFixed(2)}` : "passed on";
-}
-
-function waterfall(sheet, stages, computed, lanes, first, shown) {
-  let before = null;
-  const rows = stages.map((stage) => {
-    const share = (100 * stage.n_different) / Math.max(1, stage.n_total);
-    const differs = stage.n_different > 0 || stage.dtypes[0] !== stage.dtypes[1];
-    const dtypes = [0, 1].map((side) => {
-      const told = computed[side][stage.stage];
-      const inside = told && told[1] !== stage.dtypes[side] ? ` in ${told[1]}` : "";
-      return element("td", { class: stage.dtypes[0] === stage.dtypes[1] ? "dtype" : "dtype differs" }, stage.dtypes[side], element("span", { class: "of" }, inside));
-    });
-    const row = element("tr", { class: [differs ? "differs" : "equal", stage === shown ? "shown" : ""].join(" ") },
-      element("th", { scope: "row" }, element("a", { href: addressOf({ stage: stage.stage }), title: sheet.formulas[stage.stage] }, stageChip(stage.stage))),
-      dtypes,
-      element("td", { class: "share" }, element("span", { class: "bar", "data-stage": stage.stage, variables: { "--share": `${share}%` } })),
-      element("td", { class: "number" }, differs ? `${count(stage.n_different)} of ${count(stage.n_total)}` : "="),
-      element("td", { class: "number" }, differs && stage.max_ulp !== null ? count(BigInt(stage.max_ulp)) : ""),
-      element("td", { class: "number" }, stage.sqnr_db === null ? "" : stage.sqnr_db.toFixed(1)),
-      element("td", { class: "what" }, whatHappened(stage, before, first)));
-    before = stage;
-    return row;
-  });
-  const names = ["stage", `A  ${lanes[0]}`, `B  ${lanes[1]}`, "share differing", "elements", "max ulp", "SQNR dB", "what happened"];
-  return element("div", { class: "scroll" }, element("table", { class: "waterfall" },
-    element("caption", { class: "unseen" }, "Stages in order, lane A against lane B"),
-    element("thead", {}, element("tr", {}, names.map((name, i) => element("th", { scope: "col", class: i > 3 && i < 7 ? "number" : "" }, name)))),
-    element("tbody", {}, rows)));
-}
-
-function stagePanel(sheet, lanes, stage) {
-  const worst = stage.worst.length ? bitView(sheet, lanes, stage, stage.worst) : element("p", { class: "of" }, "Every element is equal here.");
-  return element("section", { class: "stage-panel", "aria-label": stage.stage },
-    element("h3", {}, stageChip(stage.stage), " ", element("code", {}, sheet.formulas[stage.stage])),
-    element("div", { class: "stage-parts" },
-      element("div", {}, element("h4", {}, "elements by distance"), histogramView(stage), element("p", { class: "of" }, signText(sheet, stage))),
-      element("div", { class: "scroll" }, element("h4", {}, `worst elements`), worst)));
+  const measured = shown.stage === first ? record.measured : null;
+  return element("div", { class: "stages" }, waterfall(sheet, record.stages, computed, lanes, first, shown), stagePanel(sheet, lanes, shown, measured));
 }
 
 // The equal cell of this edge that differs from this one on the fewest axes.

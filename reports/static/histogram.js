@@ -2,29 +2,32 @@
 
 function binLabel(bin, bins) {
   if (bin === 0) return "0";
-  if (bin === bins - 1) return "NaN";
+  if (bin === bins - 1) return "one is NaN";
   if (bin === 1) return "1";
-  const [low, high] = [2 ** (bin - 1), 2 ** bin - 1];
-  return bin <= 10 ? `${low}–${high}` : `2^${bin - 1}`;
+  return bin <= 10 ? `${count(2 ** (bin - 1))}–${count(2 ** bin - 1)}` : `2^${bin - 1}–2^${bin}`;
 }
 
-// Bars of log height, so that one element in a million is still seen; the counts stand above them.
-function histogramView(stage) {
-  if (!stage.histogram.length) return element("p", { class: "of" }, "The sides cannot be compared element by element.");
-  const filled = new Map(stage.histogram);
-  const incomparable = filled.get(stage.bins - 1) || 0;
-  const last = Math.max(...[...filled.keys()].filter((bin) => bin < stage.bins - 1), 1);
-  const shown = [...Array(last + 1).keys(), ...(incomparable ? [stage.bins - 1] : [])];
-  const peak = Math.log2(1 + Math.max(...filled.values()));
-  const bars = shown.map((bin) => {
-    const n = filled.get(bin) || 0;
-    const share = n ? Math.max(3, (100 * Math.log2(1 + n)) / peak) : 0;
-    return element("li", { class: bin === 0 ? "equal" : "" },
-      element("span", { class: "n" }, n ? count(n) : ""),
-      element("span", { class: "bar", variables: { "--share": `${share}%` } }),
-      element("span", { class: "bin" }, binLabel(bin, stage.bins)));
+// Bars of log length, so that one element in a million is still seen; the counts stand beside them. Where the tensors
+// were kept, elements of which B is the smaller stand on the left; else it is said which way the worst ones go.
+function histogramView(sheet, stage, measured) {
+  if (!stage.histogram.length) return element("p", { class: "of" }, `${stage.dtypes.join(" against ")}: no element can be compared with another.`);
+  const peak = Math.log2(1 + Math.max(...stage.histogram.map(([, n]) => n)));
+  const share = (n) => `${n ? Math.max(2, (100 * Math.log2(1 + n)) / peak) : 0}%`;
+  const bar = (n, side) => [element("td", { class: `n ${side}` }, n ? count(n) : ""), element("td", { class: `bar-cell ${side}` }, element("span", { class: "bar", variables: { "--share": share(n) } }))];
+  const below = new Map(measured ? measured.below : []);
+  const rows = stage.histogram.map(([bin, n]) => {
+    const label = element("th", { scope: "row" }, binLabel(bin, stage.bins));
+    const left = below.get(bin) || 0;
+    const kind = bin === 0 ? "equal" : "";
+    if (!measured) return element("tr", { class: kind }, label, bar(n, "right").reverse());
+    return element("tr", { class: kind }, bar(left, "left"), label, bar(n - left, "right").reverse());
   });
-  return element("ol", { class: "histogram", "aria-label": "elements by ulp distance" }, bars);
+  const unit = stage.dtypes.every((dtype) => sheet.formats[dtype] && isFloat(sheet.formats[dtype])) ? "ulp" : "steps";
+  const head = measured ? element("thead", {}, element("tr", {}, element("th", { colspan: 2, scope: "colgroup" }, "B below A"), element("th", { scope: "col" }, unit), element("th", { colspan: 2, scope: "colgroup" }, "equal, or B above A"))) : null;
+  return element("div", {},
+    element("h4", {}, `elements by distance in ${unit}`),
+    element("table", { class: "histogram" }, element("caption", { class: "unseen" }, "Elements by distance"), head, element("tbody", {}, rows)),
+    measured ? null : element("p", { class: "of" }, signText(sheet, stage)));
 }
 
 // Of the worst elements, on which side of A does B lie: a bias has one sign, noise has both.
@@ -34,5 +37,14 @@ function signText(sheet, stage) {
   const pairs = stage.worst.map(([, hexA, hexB]) => [valueOf(BigInt(`0x${hexA}`), a), valueOf(BigInt(`0x${hexB}`), b)]);
   const above = pairs.filter(([x, y]) => y > x).length;
   const below = pairs.filter(([x, y]) => y < x).length;
-  return `Of the ${pairs.length} worst, B is above A in ${above} and below in ${below}.`;
+  return `Of the ${counted(pairs.length, "worst element").replace("1 worst", "worst")}, B is above A in ${above} and below in ${below}.`;
+}
+
+// Where in the tensor: rows down, last axis across, darker where more of a block differs.
+function mapView({ block: [height, width], shape, counts }) {
+  const full = height * width;
+  const rows = counts.map((row, r) => element("div", { class: "map-row" }, row.map((n, c) =>
+    element("span", { class: n ? "differs" : "", variables: { "--share": `${n ? 25 + (75 * n) / full : 0}%` }, title: `${count(n)} of ${full} at [${r * height}, ${c * width}]` }))));
+  const told = full > 1 ? `; each box is ${height} × ${width}` : "";
+  return element("div", {}, element("h4", {}, `where in ${shape.join(" × ")}${told}`), element("div", { class: counts[0].length > 16 ? "map" : "map small", role: "img", "aria-label": "differing elements by place" }, rows));
 }

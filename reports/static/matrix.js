@@ -56,8 +56,20 @@ function makeMatrix(sheet, container, narrow) {
     const facets = tally(sheet, query, axes, boxes);
     const rank = ({ total }) => (newIn(sheet, total) ? 0 : differsIn(sheet, total) || brokenIn(sheet, total) ? 1 : 2);
     facets.sort((a, b) => rank(a) - rank(b) || a.place - b.place);
-    container.replaceChildren(...facets.map((facet, i) => facetElement(facet, rank(facet) < 2 && i < OPEN_FACETS)));
+    const [loud, quiet] = [facets.filter((facet) => rank(facet) < 2), facets.filter((facet) => rank(facet) === 2)];
+    container.replaceChildren(...loud.map((facet, i) => facetElement(facet, i < OPEN_FACETS)), ...quietElement(quiet));
     if (!facets.length) container.replaceChildren(element("p", { class: "of" }, "No pair matches the filter."));
+  }
+
+  // Facets without a difference are many and dull: one line for all of them.
+  function quietElement(facets) {
+    if (!facets.length) return [];
+    const total = newBox(new Int32Array(sheet.verdicts.length));
+    for (const facet of facets) facet.total.verdicts.forEach((n, i) => (total.verdicts[i] += n));
+    const named = counted(facets.length, "facet");
+    return [element("details", { class: "facet quiet" },
+      element("summary", {}, element("span", { class: "facet-name" }, `${named} without a difference`), element("span", { class: "of" }, boxText(sheet, total))),
+      facets.map((facet) => facetElement(facet, false)))];
   }
 
   // The table is made when it is first in sight, or unfolded: tables that nobody looks at cost nothing.
