@@ -14,6 +14,7 @@ import torch
 from quant import Mapping, ProductRules, Rules, TensorScheme, ZeroPointDomain, rules_named
 from quant.granularity import PerGroup
 from quant.rules import POLICY_FIELDS, enumeration_of
+from suites import flip
 from suites.directed_groups import SIZE, directed
 from suites.quant_stages import differing, flows_of, stages_of, uneven_gradient, unlike
 
@@ -186,3 +187,13 @@ def test_differences_name_what_differs() -> None:
     assert TORCHAO.differences(cuda) == (("scalar_division", "divide", "reciprocal_multiply"),)
     with pytest.raises(ValueError, match="there is no rule set 'nonsense'; the named sets are engine, torchao"):
         rules_named("nonsense")
+
+
+def test_flips_are_counted_for_the_decision_pages(capsys: pytest.CaptureFixture[str]) -> None:
+    """docs/decisions/002: with fp16 tensors and fp32 scales, a multiplication by the reciprocal moves 188 codes."""
+    flip.main(["engine", "code_division=reciprocal_multiply", "--finite"])
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 12
+    assert " float16 scale  float32: codes 188 of 73216, dequantized 188 of 73216, gradient 68 of 73216" in lines
+    flip.main(["engine", "subtract_dtype=output", "--finite", "--domain", "int"])
+    assert {line.split(": ")[1] for line in capsys.readouterr().out.splitlines()} == {"nothing moves"}
