@@ -41,6 +41,8 @@ class Recorder:
         progress: Callable[[Progress], None] | None = None,
     ) -> None:
         self.settling = Settling(rows, values_of=axis_values, today=datetime.now(UTC).date())
+        self.stale_rows = 0
+        self.sentences: tuple[str, ...] = ()
         self._writer = writer
         self._evidence = EvidenceWriter(directory)
         self._progress = progress
@@ -57,10 +59,15 @@ class Recorder:
         self._writer.write(chunk.name, found.lanes, edges)
         self._count(Counter(record.verdict for record in edges), len(chunk.cells))
 
-    def finish(self) -> None:
-        """Mark the pairs of ledger rows that excuse nothing any more. Raises StoreError."""
-        if self.settling.stale:
+    def finish(self, *, whole: bool) -> None:
+        """Mark the pairs of ledger rows that excuse nothing any more, which only a whole tier can tell.
+
+        A part of it may hold a row's cells and not those that diverge. Raises StoreError.
+        """
+        if whole and self.settling.stale:
             self._writer.change_edges(self.settling.fixed)
+            self.stale_rows = len(self.settling.stale)
+        self.sentences = self.settling.sentences if whole else ()
 
     def _recall(self, directory: Path) -> None:
         """Let the ledger see what an interrupted run had already judged."""

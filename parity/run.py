@@ -1,4 +1,4 @@
-"""A plan becomes a run directory: chunks evaluated, inline or in processes, written as they come, counted at the end."""
+"""A plan becomes a run directory: chunks evaluated, inline or in processes, written as they come, then counted."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ from parity.edges import Edge, edges_of
 from parity.environment import environment
 from parity.evaluate import Evaluated, evaluate
 from parity.exit_codes import ExitCode, exit_code
+from parity.inputs import make_inputs
 from parity.lanes import lane as lane_named
+from parity.layer_cells import layer_cells, layer_plan
 from parity.ledger import LEDGER_FILE, read_ledger
 from parity.manifest import Manifest, RunStatus, reconciliation
 from parity.matrix import Chunk, Plan, chunks, plan
 from parity.recording import Progress, Recorder
 from parity.store import RunWriter, finished_cells, load_run
 from parity.verdicts import Verdict
+from parity.weights import Source
 from parity.workers import Died, run_tasks, usable_cores
 
 TIMEOUT_S = 300.0  # for a chunk; a chunk takes about a second
@@ -46,9 +49,12 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True)
 class EvaluateChunk:
-    """Cells in, records out: what a worker does. `lanes` limits the edges to those between lanes named there."""
+    """Cells in, records out: what a worker does. `lanes` limits the edges to those between lanes named there; `source`
+    is where cells of real layers find their weights and inputs.
+    """
 
     lanes: tuple[str, ...] | None
+    source: Source | None = None
 
     def __call__(self, chunk: Chunk) -> tuple[Chunk, Evaluated]:
         import torch
@@ -56,7 +62,7 @@ class EvaluateChunk:
         torch.set_num_threads(1)
         found = Evaluated()
         for _, group in groupby(chunk.cells, key=lambda cell: (cell.configuration, self.edges_of(cell))):
-            part = evaluate(tuple(group), self.edges_of)
+            part = evaluate(tuple(group), self.edges_of, self.source or make_inputs)
             found.lanes.extend(part.lanes)
             found.edges.extend(part.edges)
             found.keepsakes.extend(part.keepsakes)
@@ -82,12 +88,15 @@ def run(
     shard: tuple[int, int] | None = None,
     resume: bool = False,
     require_device: str | None = None,
+    weights: Path | None = None,
+    activations: Path | None = None,
     ledger: Path = LEDGER_FILE,
     argv: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> RunResult:
     """Run a tier of the matrix and write it to `out` (default: runs/<UTC time>-<tier>).
 
+    With `weights` (safetensors, and `activations` captured for it) the plan is the file's layers instead of the tier's.
     `select` keeps cells by axis values, `lanes` keeps edges between the lanes named, `shard` = (i, n) keeps every n-th
     chunk; `budget` in seconds cuts only what the plan leaves unprotected, and says what it cut. Raises ValueError for
     what cannot be asked for, StoreError where the directory cannot be written (what was written before stays readable),
@@ -97,10 +106,17 @@ def run(
         raise ValueError(f"executor is {executor!r}; it must be inline or processes")
     if require_device is not None and (reason := missing_device(require_device)) is not None:
         raise MissingDeviceError(f"{require_device} is required, and there is {reason} here")
-    work = EvaluateChunk(None if lanes is None else tuple(str(lane_named(text)) for text in lanes))
-    planned = plan(tier, select={axis: tuple(values) for axis, values in (select or {}).items()}, shard=shard)
+    source = None if weights is None else Source(weights=weights, activations=activations)
+    work = EvaluateChunk(None if lanes is None else tuple(str(lane_named(text)) for text in lanes), source)
+    chosen = {axis: tuple(values) for axis, values in (select or {}).items()}
+    skipped: tuple[str, ...] = ()
+    if source is None:
+        planned = plan(tier, select=chosen, shard=shard)
+    else:
+        made = layer_cells(source, chosen)
+        planned, skipped = layer_plan(made, shard), made.skipped
     rows = read_ledger(ledger, axes=AXES)
-    directory = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{tier}"
+    directory = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{planned.tier}"
     writer = RunWriter(directory, _manifest(planned, work, argv), resume=resume)
     recorder = Recorder(writer, directory, rows, planned_cells=len(planned.cells), progress=progress)
     waiting = _Waiting(planned, finished_cells(directory) if resume else frozenset(), budget)
@@ -113,13 +129,14 @@ def run(
     except KeyboardInterrupt:
         writer.close(RunStatus.INTERRUPTED)
         raise
-    recorder.finish()
+    whole = source is None and not chosen and lanes is None and shard is None and not waiting.cut
+    recorder.finish(whole=whole)
     kept = [cell for cell in planned.cells if cell not in waiting.cut]
     cut = (
         () if not waiting.cut else (f"the budget of {budget:g} s cut {len(waiting.cut)} of {len(planned.cells)} cells",)
     )
     writer.close(cut=cut, planned=tuple(cell.id for cell in kept), edges=_pairs(kept, work))
-    return _result(directory, recorder)
+    return _result(directory, recorder, skipped=skipped)
 
 
 @dataclass(slots=True)
@@ -170,12 +187,11 @@ def _manifest(planned: Plan, work: EvaluateChunk, argv: Sequence[str]) -> Manife
     )
 
 
-def _result(directory: Path, recorder: Recorder) -> RunResult:
-    """The exit code and the sentences, from what is on disk and nothing else."""
+def _result(directory: Path, recorder: Recorder, *, skipped: Sequence[str]) -> RunResult:
+    """The exit code and the sentences, from what is on disk and nothing else; skipped weights make a run incomplete."""
     written = load_run(directory)
     counted = reconciliation(written.manifest, written.judged())
-    stale = len(recorder.settling.stale)
-    lost = counted.lost + len(written.lost) + len(counted.sentences)
-    code = exit_code(counted.verdicts, lost=lost, stale_rows=stale)
-    sentences = (*written.manifest.cut, *written.lost, *counted.sentences, *recorder.settling.sentences)
+    lost = counted.lost + len(written.lost) + len(counted.sentences) + len(skipped)
+    code = exit_code(counted.verdicts, lost=lost, stale_rows=recorder.stale_rows)
+    sentences = (*written.manifest.cut, *written.lost, *counted.sentences, *recorder.sentences)
     return RunResult(directory, code, counted.verdicts, sentences)

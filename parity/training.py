@@ -1,4 +1,4 @@
-"""A few deterministic training steps between prepare and convert: plain gradient descent against a counter's gradient."""
+"""Deterministic training steps between prepare and convert: plain gradient descent against a counter's gradient."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ Layer = TypeVar("Layer", bound=nn.Module)
 def train(layer: Layer, x: Tensor, steps: int) -> Layer:
     """`steps` steps of w -= rate * grad_w in place, the output's gradient drawn for each step; returns the layer.
 
-    The same layer and input give the same bits whichever lane asks, as far as the layer's products are order-free.
+    Floating inputs are drawn anew in x's shape: a case's own aim at overflow and would train every weight to NaN. The
+    same layer and shape give the same bits whichever lane asks, as far as the layer's products are order-free.
     """
     layer.train()
+    if x.is_floating_point():
+        x = normal_like(words(0, 4 * x.numel()), x.dtype).reshape(x.shape).to(x.device)
     for step in range(steps):
         layer.zero_grad()
         output = layer(x)

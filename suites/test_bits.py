@@ -184,7 +184,8 @@ def test_views_scalars_and_empty_tensors_have_the_bits_of_their_elements(name: s
         assert canonical.shape == view.shape, kind
         assert canonical.cpu().to(torch.int64).equal(expected), kind
         assert ulp_distance(view, view.clone()).count_nonzero() == 0, kind
-    assert ulp_distance(full, full.roll(1, 0)).count_nonzero() == (full != full.roll(1, 0)).sum()
+    rolled = torch.cat((full[-1:], full[:-1]))  # torch.roll lacks these dtypes on CUDA
+    assert ulp_distance(full, rolled).count_nonzero() == (full.cpu() != rolled.cpu()).sum()
 
 
 def test_bits_of_a_parameter_carry_no_gradient() -> None:

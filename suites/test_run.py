@@ -1,6 +1,7 @@
 """Whole runs: the plan reconciled, digests reproducible, the ledger strict, interruptions survivable."""
 
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -137,10 +138,16 @@ def test_the_ledger_excuses_what_it_describes_and_nothing_else(tmp_path: Path) -
     assert new.verdicts[Verdict.DIVERGED] == known.verdicts[Verdict.KNOWN]
 
 
-def test_a_row_that_describes_nothing_any_more_is_stale(tmp_path: Path) -> None:
+def test_a_row_that_describes_nothing_any_more_is_stale_in_a_whole_tier_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ledger = tmp_path / "ledger.toml"
     ledger.write_text(ROW.replace("input.scale", "weight.codes"))
-    result = pair(tmp_path / "stale", ledger, dtype=["fp32"])
+    fp32 = {"dtype": ["fp32"], "scale": ["model"], "domain": ["int"]}
+    assert pair(tmp_path / "part", ledger, **fp32).code is ExitCode.PARITY
+    few = plan("premerge", select={axis: tuple(values) for axis, values in {**DIVERGING, **fp32}.items()})
+    monkeypatch.setattr(import_module("parity.run"), "plan", lambda tier, select, shard: few)
+    result = run("premerge", out=tmp_path / "whole", executor="inline", ledger=ledger)
     assert result.code is ExitCode.LEDGER_STALE
     assert result.verdicts[Verdict.FIXED] > 0
     assert "test-8da4w" in result.sentences[-1]

@@ -33,7 +33,7 @@ def test_equal_runs_have_not_moved() -> None:
 
 def with_scale(*, dtype: str = "bfloat16", computed: str = "float32", shape: tuple[int, ...] = (8, 1)) -> LaneRecord:
     scale, codes = lane().stages
-    return replace(lane(), stages=ByStage((replace(scale, dtype=dtype, computed=computed, shape=shape), codes)))
+    return replace(lane(), stages=ByStage((scale._replace(dtype=dtype, computed=computed, shape=shape), codes)))
 
 
 @pytest.mark.parametrize(

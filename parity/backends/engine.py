@@ -10,12 +10,12 @@ from torch import Tensor, nn
 
 from parity.lanes import Flow, Lane
 from parity.trace import Stage, Trace
+from parity.training import train
 from quant import QuantScheme, convert, prepare, quantize_
 from quant.computed import computed_dtypes
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
 from quant.fake import Operand
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
-from parity.training import train
 
 Quantized = QuantizedLinear | QuantizedEmbedding
 Prepared = FakeQuantizedLinear | FakeQuantizedEmbedding
@@ -116,5 +116,6 @@ def _through_state_dict(module: Quantized, scheme: QuantScheme) -> Quantized:
         other = QuantizedLinear.empty(shape, module.dtype, scheme, bias=module.bias is not None)
     else:
         other = QuantizedEmbedding.empty(shape, module.dtype, scheme)
-    other.load_state_dict(module.state_dict())
-    return other.to(cast(Tensor, module._buffers["weight_codes"]).device)
+    # Assigned, not copied into contiguous buffers: strides are part of what a native product depends on.
+    other.load_state_dict({name: value.clone() for name, value in module.state_dict().items()}, assign=True)
+    return other
