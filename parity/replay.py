@@ -7,11 +7,15 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from parity.exit_codes import ExitCode, combine, exit_code
 from parity.record import EdgeRecord, LaneRecord
 from parity.sentence import sentence
 from parity.verdicts import Outcome
+
+if TYPE_CHECKING:
+    from parity.weights import Source
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,22 +67,32 @@ class Replay:
         held = None if self.held is None else {**asdict(self.held), "directory": str(self.held.directory)}
         return {
             "cell": self.cell,
-            "lanes": [asdict(lane) for lane in self.lanes],
+            "lanes": [{**asdict(lane), "stages": [stage._asdict() for stage in lane.stages]} for lane in self.lanes],
             "edges": [{**asdict(edge), "sentence": sentence(edge)} for edge in self.edges],
             "held": held if held is None or self.held is None else {**held, "sentence": self.held.sentence},
         }
 
 
-def replay(cell_id: str, *, lanes: Sequence[str] = (), run: Path | None = None, ledger: Path | None = None) -> Replay:
+def replay(
+    cell_id: str,
+    *,
+    lanes: Sequence[str] = (),
+    run: Path | None = None,
+    source: Source | None = None,
+    ledger: Path | None = None,
+) -> Replay:
     """Evaluate one cell by its id; lanes = keep only the edges between these, run = compare with its digests.
+
+    source = the files that hold the layer of the cell, if it names one.
 
     Raises ValueError for an id or a lane that is none, StoreError for a run that cannot be read or lacks the cell.
     """
     import torch
 
-    from parity.axes import AXES
+    from parity.axes import AXES, SYNTHETIC
     from parity.cells import parse_cell
     from parity.evaluate import evaluate
+    from parity.inputs import make_inputs
     from parity.lanes import lane
     from parity.ledger import LEDGER_FILE, read_ledger
     from parity.recording import axis_values
@@ -91,7 +105,9 @@ def replay(cell_id: str, *, lanes: Sequence[str] = (), run: Path | None = None, 
     work = EvaluateChunk(tuple(str(lane(text)) for text in lanes) or None)
     if not work.edges_of(cell):
         raise ValueError(f"no declared edge of the cell {cell_id!r} joins two of the lanes {', '.join(lanes)}")
-    found = evaluate([cell], work.edges_of)
+    if cell["layer"] != SYNTHETIC and source is None:
+        raise ValueError(f"the cell {cell_id!r} is of the layer {cell['layer']}; name its file with --weights")
+    found = evaluate([cell], work.edges_of, source or make_inputs)
     rows = read_ledger(ledger or LEDGER_FILE, axes=AXES)
     settling = Settling(rows, values_of=axis_values, today=datetime.now(UTC).date())
     return Replay(

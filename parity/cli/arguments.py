@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Final
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
 from parity.cells import cell_at
+
+if TYPE_CHECKING:
+    from parity.weights import Source
 
 RUNS: Final = Path("runs")
 
@@ -21,6 +24,15 @@ Select = Annotated[
 Lanes = Annotated[
     list[str] | None,
     typer.Option("--lanes", metavar="LANE,LANE", help="Only edges between these lanes; may be repeated."),
+]
+
+Weights = Annotated[
+    Path | None,
+    typer.Option("--weights", metavar="F.safetensors", help="The layers of this file, instead of made weights."),
+]
+Activations = Annotated[
+    Path | None,
+    typer.Option("--activations", metavar="F.safetensors", help="Inputs of these layers, from parity.capture."),
 ]
 
 
@@ -55,6 +67,17 @@ def shard_of(text: str | None) -> tuple[int, int] | None:
     if not (i.isdecimal() and n.isdecimal()):
         raise ValueError(f"--shard {text!r} is not I/N; for example --shard 1/4, the first of four parts")
     return int(i), int(n)
+
+
+def source_of(weights: Path | None, activations: Path | None) -> Source | None:
+    """Where the cells of layers get their tensors. Raises ValueError for inputs without layers."""
+    if weights is None:
+        if activations is not None:
+            raise ValueError("--activations holds inputs of layers; name the file of the layers with --weights")
+        return None
+    from parity.weights import Source
+
+    return Source(weights=weights, activations=activations)
 
 
 def run_directory(given: Path | None) -> Path:

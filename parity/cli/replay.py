@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from parity.cli.arguments import Json, Lanes, lane_texts
+from parity.cli.arguments import Activations, Json, Lanes, Weights, lane_texts, source_of
 from parity.cli.terminal import say, say_json, table
 from parity.exit_codes import ExitCode
 from parity.record import EdgeRecord, LaneRecord
@@ -22,6 +22,7 @@ Examples:
   parity replay default
   parity replay dtype:bf16,scale:bf16 --lanes engine:ptq,engine.torchao:ptq
   parity replay dtype:bf16 --run runs/20260101-120000-premerge
+  parity replay dtype:bf16,layer:encoder.0 --weights model.safetensors
 """
 
 
@@ -31,12 +32,15 @@ def replay_cell(
         Path | None, typer.Option("--run", metavar="DIR", help="Compare with the digests of this run.")
     ] = None,
     lanes: Lanes = None,
+    weights: Weights = None,
+    activations: Activations = None,
     as_json: Json = False,
 ) -> ExitCode:
     """Evaluate one cell by its id: every lane's stages, every edge's verdict, and where lanes part."""
     from parity.replay import replay
 
-    found = replay(cell, lanes=lane_texts(lanes) or (), run=run)
+    source = source_of(weights, activations)
+    found = replay(cell, lanes=lane_texts(lanes) or (), run=run, source=source)
     if as_json:
         say_json(found.to_json())
     else:

@@ -12,13 +12,30 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from parity.cli.arguments import RUNS, Json, Lanes, Select, Tier, lane_texts, run_directory, selection, shard_of
+from parity.cli.arguments import (
+    RUNS,
+    Activations,
+    Json,
+    Lanes,
+    Select,
+    Tier,
+    Weights,
+    lane_texts,
+    run_directory,
+    selection,
+    shard_of,
+    source_of,
+)
 from parity.cli.terminal import progress_bar, say, say_json, table, warn
 from parity.exit_codes import ExitCode, combine
+from parity.lanes import lane
 from parity.whole_file import StoreError
 
 if TYPE_CHECKING:
+    from parity.cells import Cell
+    from parity.matrix import Plan
     from parity.run import RunResult
+    from parity.weights import Source
 
 EXAMPLES = """\b
 Examples:
@@ -35,12 +52,8 @@ def sweep(
     tier: Tier = "premerge",
     select: Select = None,
     lanes: Lanes = None,
-    weights: Annotated[
-        Path | None, typer.Option(metavar="F.safetensors", help="Run the layers of this file instead of made weights.")
-    ] = None,
-    activations: Annotated[
-        Path | None, typer.Option(metavar="F.safetensors", help="Inputs of these layers, from parity.capture.")
-    ] = None,
+    weights: Weights = None,
+    activations: Activations = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="The run directory; default runs/<time>-<tier>.")
     ] = None,
@@ -70,11 +83,14 @@ def sweep(
     chosen, between, part = selection(select), lane_texts(lanes), shard_of(shard)
     from parity.run import MissingDeviceError, run
 
-    if plan:
-        return _told_plan(tier, chosen, between, part, as_json)
-    if between is not None:
-        _pairs(tier, chosen, between, part)
-    directory = out or (run_directory(None) if resume else RUNS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{tier}")
+    source = source_of(weights, activations)
+    if plan or between is not None:
+        planned = _planned(tier, chosen, part, source)
+        pairs = _pairs(planned.cells, between)
+        if plan:
+            return _told_plan(planned, pairs, as_json)
+    fresh = RUNS / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{tier if source is None else 'weights'}"
+    directory = out or (run_directory(None) if resume else fresh)
     try:
         with progress_bar(quiet=as_json) as progress:
             result = run(
@@ -127,15 +143,25 @@ def _told_result(result: RunResult, as_json: bool) -> ExitCode:
     return code
 
 
-def _pairs(
-    tier: str, select: Mapping[str, tuple[str, ...]], lanes: Sequence[str] | None, shard: tuple[int, int] | None
-) -> Counter[str]:
-    """How many pairs of each edge are planned. Raises ValueError when the lanes that were named share none."""
-    from parity.matrix import plan
+def _planned(
+    tier: str, select: Mapping[str, tuple[str, ...]], shard: tuple[int, int] | None, source: Source | None
+) -> Plan:
+    """What parity.run would run."""
+    if source is None:
+        from parity.matrix import plan
+
+        return plan(tier, select=select, shard=shard)
+    from parity.layer_cells import layer_cells, layer_plan
+
+    return layer_plan(layer_cells(source, select), shard)
+
+
+def _pairs(cells: Sequence[Cell], lanes: tuple[str, ...] | None) -> Counter[str]:
+    """How many pairs of each edge these cells have. Raises ValueError when the lanes that were named share none."""
     from parity.run import EvaluateChunk
 
-    work = EvaluateChunk(lanes if lanes is None else tuple(lanes))
-    pairs = Counter(str(edge) for cell in plan(tier, select=select, shard=shard).cells for edge in work.edges_of(cell))
+    work = EvaluateChunk(None if lanes is None else tuple(str(lane(text)) for text in lanes))
+    pairs = Counter(str(edge) for cell in cells for edge in work.edges_of(cell))
     if not pairs:
         raise ValueError(
             f"no declared edge joins two of the lanes {', '.join(lanes or ())} in any planned cell; "
@@ -144,17 +170,9 @@ def _pairs(
     return pairs
 
 
-def _told_plan(
-    tier: str,
-    select: Mapping[str, tuple[str, ...]],
-    lanes: Sequence[str] | None,
-    shard: tuple[int, int] | None,
-    as_json: bool,
-) -> ExitCode:
-    from parity.matrix import chunks, describe, plan
+def _told_plan(planned: Plan, pairs: Counter[str], as_json: bool) -> ExitCode:
+    from parity.matrix import chunks, describe
 
-    planned = plan(tier, select=select, shard=shard)
-    pairs = _pairs(tier, select, lanes, shard)
     if as_json:
         say_json(
             {
@@ -168,6 +186,7 @@ def _told_plan(
                 "cut": planned.cut,
             }
         )
-        return ExitCode.PARITY
-    say(*describe(planned), "", *table([(edge, f"{n:,}") for edge, n in sorted(pairs.items())], ("edge", "pairs")))
+    else:
+        rows = [(edge, f"{n:,}") for edge, n in sorted(pairs.items())]
+        say(*describe(planned), "", *table(rows, ("edge", "pairs")))
     return ExitCode.PARITY
