@@ -128,7 +128,7 @@ def test_gradient_is_that_of_autograd_through_the_same_operations(
         assert qparams.zero_point is not None
         x = data.clone().requires_grad_()
         quotient = x / qparams.scale if divides else x * (1.0 / qparams.scale)
-        codes = torch.clamp(Round.apply(quotient) + qparams.zero_point, -8, 7)  # type: ignore[no-untyped-call]
+        codes = torch.clamp(Round.apply(quotient) + qparams.zero_point, -8, 7)  # type: ignore[no-untyped-call]  # autograd has no types
         values_back = (codes.to(dtype) - qparams.zero_point.to(dtype)) * qparams.scale
         grad = uneven_gradient(data)
         values_back.to(dtype).backward(grad)

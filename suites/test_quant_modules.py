@@ -10,44 +10,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from parity.counter import normal_like, words
 from quant import (
     Mapping,
-    PerAxis,
-    PerGroup,
     ProductRules,
-    QuantScheme,
-    TensorScheme,
-    ZeroPointDomain,
     convert,
     prepare,
     presets,
     quantize_,
-    rules_named,
 )
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
 from quant.linear import FakeQuantizedLinear, QuantizedLinear
-from quant.stored import BUFFERS
 from suites.directed_groups import FLOATS, same_bits
-
-ENGINE = rules_named("engine")[0]
-SCHEME = presets.int8_dynamic_intx_weight(group_size=8)
-
-
-def numbers(shape: tuple[int, ...], dtype: torch.dtype = torch.float32, seed: int = 0) -> Tensor:
-    return normal_like(words(seed, 4 * torch.Size(shape).numel()), dtype).reshape(shape)
-
-
-def linear(bias: bool = True, dtype: torch.dtype = torch.float32, seed: int = 1) -> nn.Linear:
-    made = nn.Linear(16, 4, bias=bias, dtype=dtype)
-    made.weight = nn.Parameter(numbers((4, 16), dtype, seed))
-    if bias:
-        made.bias = nn.Parameter(numbers((4,), dtype, seed + 1))
-    return made
-
-
-def embedding(dtype: torch.dtype = torch.float32, padding_idx: int | None = None) -> nn.Embedding:
-    return nn.Embedding.from_pretrained(numbers((5, 16), dtype), freeze=False, padding_idx=padding_idx)
+from suites.quant_layers import ENGINE, SCHEME, embedding, layer_scheme, linear, numbers
 
 
 class Model(nn.Module):
@@ -209,72 +183,6 @@ def test_a_cast_quantized_layer_is_refused(name: str) -> None:
     layer._buffers[name] = layer._buffers[name].half()
     with pytest.raises(ValueError, match=f"^{name} is torch.float16 and the scheme stores torch.float32"):
         layer(numbers((2, 16)))
-
-
-# --- state dicts ---------------------------------------------------------------------------------------------------
-
-WEIGHTS: dict[str, dict[str, Any]] = {
-    "symmetric": {},
-    "asymmetric": {"mapping": Mapping.ASYMMETRIC},
-    "no_zero_point": {"zero_point_domain": ZeroPointDomain.NONE, "zero_point_dtype": None},
-    "float": {
-        "mapping": Mapping.ASYMMETRIC,
-        "qmin": 0,
-        "qmax": 15,
-        "preserve_zero": False,
-        "zero_point_domain": ZeroPointDomain.FLOAT,
-        "zero_point_dtype": "model",
-    },
-    "unrounded": {
-        "scale_dtype": torch.bfloat16,
-        "rules": ENGINE.with_values(dequantize_scale="unrounded", qparam_dtype="float64"),
-    },
-    "unsigned": {"qmin": 0, "qmax": 15, "mapping": Mapping.ASYMMETRIC},
-    "wide": {"bits": 12, "qmin": -2048, "qmax": 2047},
-    "per_channel": {"granularity": PerAxis(0)},
-}
-
-
-def layer_scheme(**changes: Any) -> QuantScheme:
-    values: dict[str, Any] = {"bits": 4, "qmin": -8, "qmax": 7, "granularity": PerGroup(8)}
-    weight = TensorScheme(**(values | {"eps": 1e-6, "rules": ENGINE} | changes))
-    return QuantScheme(weight=weight, product=ProductRules().with_values(accumulate="exact"))
-
-
-@pytest.mark.parametrize("changes", WEIGHTS.values(), ids=WEIGHTS)
-@pytest.mark.parametrize("bias", [True, False])
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_a_linear_lives_in_its_state_dict(changes: dict[str, Any], bias: bool, dtype: torch.dtype) -> None:
-    scheme = layer_scheme(**changes)
-    layer = quantize_(linear(bias, dtype), scheme)
-    fresh = QuantizedLinear.empty((4, 16), dtype, scheme, bias=bias)
-    assert fresh.weight_scale.isnan().all()
-    state = layer.state_dict()
-    assert {n: (v.dtype, v.shape) for n, v in fresh.state_dict().items()} == {
-        n: (v.dtype, v.shape) for n, v in state.items()
-    }
-    assert set(state) <= {*BUFFERS, "bias"}
-    assert ("weight_zero_point" in state) == (scheme.weight.zero_point_domain is not ZeroPointDomain.NONE)
-    fresh.load_state_dict(state)
-    x = numbers((3, 16), dtype, 3)
-    assert same_bits(fresh(x), layer(x))
-
-
-@pytest.mark.parametrize("changes", WEIGHTS.values(), ids=WEIGHTS)
-@pytest.mark.parametrize("dtype", FLOATS, ids=str)
-def test_an_embedding_lives_in_its_state_dict(changes: dict[str, Any], dtype: torch.dtype) -> None:
-    scheme = layer_scheme(**changes)
-    layer = quantize_(embedding(dtype), scheme)
-    fresh = QuantizedEmbedding.empty((5, 16), dtype, scheme)
-    fresh.load_state_dict(layer.state_dict())
-    indices = torch.tensor([[0, 4, 4], [1, 2, 3]])
-    assert same_bits(fresh(indices), layer(indices))
-    assert layer(indices).shape == (2, 3, 16)
-
-
-def test_what_was_not_loaded_cannot_pass_for_a_weight() -> None:
-    fresh = QuantizedLinear.empty((4, 16), torch.float32, SCHEME, bias=True)
-    assert fresh(numbers((2, 16))).isnan().all()
 
 
 # --- layers --------------------------------------------------------------------------------------------------------

@@ -227,8 +227,39 @@ def test_sixteen_bits(dtype: torch.dtype) -> None:
         assert compare(scheme, dtype) == [], scheme
 
 
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_scales_in_float64_reach_16_bits_through_float32(dtype: torch.dtype) -> None:
+    """A scale 2^-40 above a tie: torch rounds it to the tie first and then to even, so torchao's value is 1.0."""
+    scheme = scheme_of(scale_dtype=torch.float64)
+    qparams = choose_qparams(torch.ones(1, SIZE, dtype=dtype), scheme)
+    scale = 1 + torch.finfo(dtype).eps / 2 + 2.0**-40
+    given = replace(qparams, scale=torch.full_like(qparams.scale, scale))
+    quantized = Quantized(codes=torch.ones(1, SIZE, dtype=torch.int8), qparams=given)
+    assert given.zero_point is not None
+    theirs = Primitives(scheme, dtype).dequantize(quantized.codes, given.scale, given.zero_point, dtype)
+    assert same_bits(dequantize(quantized, dtype), theirs)
+    assert theirs.unique().tolist() == [1.0]
+    once = replace(given, scheme=replace(given.scheme, rules=TORCHAO.with_values(float64_cast="once")))
+    assert dequantize(replace(quantized, qparams=once), dtype).unique().tolist() == [1 + torch.finfo(dtype).eps]
+
+
 def test_a_flipped_rule_is_seen() -> None:
     """The comparison can fail: a division in place of torchao's multiplication by the reciprocal moves codes."""
     divides = TORCHAO.with_values(code_division="divide", gradient_product="scale_over_scale")
     scheme = scheme_of(scale_dtype=torch.bfloat16, rules=divides)
     assert "codes" in compare(scheme, torch.float32)
+
+
+def test_a_flipped_gradient_of_the_float_domain_is_seen() -> None:
+    other = TORCHAO.with_values(
+        float_code_division="reciprocal_multiply", float_gradient_product="scale_times_reciprocal"
+    )
+    scheme = scheme_of(
+        grid=(4, 0, 15),
+        mapping=Mapping.ASYMMETRIC,
+        preserve_zero=False,
+        zero_point_domain=ZeroPointDomain.FLOAT,
+        zero_point_dtype="model",
+        rules=other,
+    )
+    assert "gradient" in compare(scheme, torch.float32)
