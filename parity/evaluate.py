@@ -25,9 +25,11 @@ from parity.record import EdgeRecord, LaneRecord
 from parity.schemes import scheme_of
 from parity.signature import signature_of
 from parity.stacked import Stacked, stack_engine
+from parity.trace import Trace
 from parity.verdicts import Outcome, Verdict
 from quant import QuantScheme
 
+Counts = tuple[tuple[str, int], ...]
 EdgesOf = Callable[[Cell], tuple[Edge, ...]]
 InputsOf = Callable[[Sequence[Cell], Sequence[QuantScheme]], Inputs]
 
@@ -51,9 +53,7 @@ class Evaluated:
     @classmethod
     def unanswered(cls, cell: Cell, edges: Sequence[Edge], reason: str, *, timed_out: bool) -> Evaluated:
         """The records of a cell that took its process with it: which lane did is not known, so every pair is marked."""
-        outcome, verdict = (
-            (Outcome.TIMEOUT, Verdict.TIMEOUT) if timed_out else (Outcome.CRASHED, Verdict.CRASHED)
-        )
+        outcome, verdict = (Outcome.TIMEOUT, Verdict.TIMEOUT) if timed_out else (Outcome.CRASHED, Verdict.CRASHED)
         lanes = [
             LaneRecord(cell=cell.id, lane=str(lane), outcome=outcome, input_digest="", message=reason)
             for lane in _lanes(edges)
@@ -89,7 +89,7 @@ class _Configuration:
     input_digests: Sequence[str]
     stacked: Stacked | None
     equal: dict[Edge, list[bool]]
-    coverage: Sequence[tuple[tuple[str, int], ...]]
+    coverage: Sequence[Counts]
 
     @classmethod
     def of(cls, cells: Sequence[Cell], edges: tuple[Edge, ...], inputs_of: InputsOf) -> _Configuration:
@@ -115,12 +115,14 @@ class _Configuration:
     def evaluate_case(self, i: int, found: Evaluated) -> None:
         """Add case i's records: every lane's, then every edge's."""
         runs: dict[Lane, LaneRun] = {}
+        counts = self.coverage[i]
         for lane in _lanes(self.edges):
             if i and self.stacked is not None and lane in self.stacked.traces:
-                found.lanes.append(self.stacked.record(lane, i, self.coverage[i]))
+                found.lanes.append(self.stacked.record(lane, i, counts))
             else:
                 runs[lane] = self._run(lane, i)
-                found.lanes.append(self._with_coverage(runs[lane], i))
+                counts = counts or self._counted(lane, runs[lane].trace, i)
+                found.lanes.append(replace(runs[lane].record, coverage=counts if lane.backend == "engine" else ()))
         for edge in self.edges:
             if edge.a not in runs and edge.b not in runs and self.equal[edge][i]:
                 found.edges.append(_identical(self.cells[i].id, edge))
@@ -144,17 +146,13 @@ class _Configuration:
         assert self.stacked is not None
         return self.stacked.run(lane, i)
 
-    def _with_coverage(self, run: LaneRun, i: int) -> LaneRecord:
-        """The lane's record with what the case visited; where nothing was stacked it is counted from this trace."""
-        engine = run.record.lane.startswith("engine:")
-        if run.trace is None or not engine or self.inputs is None or not self.legal:
-            return run.record
-        counts = self.coverage[i]
-        if not counts and self.cells[i]["steps"] == "0":
-            case = self.inputs.case(i)
-            scheme = scheme_of(self.cells[i])
-            counts = tuple(coverage(run.trace, scheme, case.weight[0], case.x[0], 1)[0].items())
-        return replace(run.record, coverage=counts)
+    def _counted(self, lane: Lane, trace: Trace | None, i: int) -> Counts:
+        """What the case visited, from the first engine lane's trace; its lanes share it. () after training."""
+        counted = lane.backend == "engine" and lane.rules is None and self.legal and self.cells[i]["steps"] == "0"
+        if trace is None or self.inputs is None or not counted:
+            return ()
+        case = self.inputs.case(i)
+        return tuple(coverage(trace, scheme_of(self.cells[i]), case.weight[0], case.x[0], 1)[0].items())
 
     def _judged(self, edge: Edge, a: LaneRun, b: LaneRun, i: int) -> EdgeRecord:
         """The pair's verdict. Lanes that part are run a second time, so that chance is not taken for a difference."""

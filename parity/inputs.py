@@ -37,9 +37,7 @@ class Inputs:
 
     def case(self, i: int) -> Inputs:
         """Case i as a stack of one."""
-        return Inputs(
-            self.weight[i : i + 1], None if self.bias is None else self.bias[i : i + 1], self.x[i : i + 1]
-        )
+        return Inputs(self.weight[i : i + 1], None if self.bias is None else self.bias[i : i + 1], self.x[i : i + 1])
 
 
 def make_inputs(cells: Sequence[Cell], schemes: Sequence[QuantScheme]) -> Inputs:
@@ -113,7 +111,8 @@ def _places(
         cases = torch.tensor([i for i, other in enumerate(families) if other == family])
         turns = torch.arange(count) + torch.tensor([shifts[i] for i in cases.tolist()]).unsqueeze(1) * count
         position = turns % len(fills)
-        key = position * schemes + (turns // len(fills) + position // 2) % schemes
+        first = torch.tensor([fills.index(fill) for fill in fills])  # a fill that comes often is called once
+        key = first[position] * schemes + (turns // len(fills) + position // 2) % schemes
         for chosen in key.unique().tolist():
             at, group = (key == chosen).nonzero(as_tuple=True)
             yield fills[chosen // schemes], chosen % schemes, cases[at], group

@@ -94,7 +94,13 @@ def _stage_records(trace: Trace) -> list[ByStage[LaneStage]]:
     """The stage records of every case."""
     columns = [
         [
-            LaneStage(stage.name, dtype_name(stage.tensor.dtype), dtype_name(stage.computed), tuple(stage.tensor.shape[1:]), text)
+            LaneStage(
+                stage.name,
+                dtype_name(stage.tensor.dtype),
+                dtype_name(stage.computed),
+                tuple(stage.tensor.shape[1:]),
+                text,
+            )
             for text in digests(stage.tensor)
         ]
         for stage in trace
@@ -105,8 +111,7 @@ def _stage_records(trace: Trace) -> list[ByStage[LaneStage]]:
 def _same_traces(a: Trace, b: Trace) -> bool:
     """Whether two lanes have the same stages with the same bits, so that one need not be hashed again."""
     return a.names == b.names and all(
-        one.computed == other.computed and _same_bits(one.tensor, other.tensor)
-        for one, other in zip(a, b, strict=True)
+        one.computed == other.computed and _same_bits(one.tensor, other.tensor) for one, other in zip(a, b, strict=True)
     )
 
 

@@ -19,6 +19,8 @@ def train(layer: Layer, x: Tensor, steps: int) -> Layer:
     Floating inputs are drawn anew in x's shape: a case's own aim at overflow and would train every weight to NaN. The
     same layer and shape give the same bits whichever lane asks, as far as the layer's products are order-free.
     """
+    if not steps:
+        return layer
     layer.train()
     if x.is_floating_point():
         x = normal_like(words(0, 4 * x.numel()), x.dtype).reshape(x.shape).to(x.device)
