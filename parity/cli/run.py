@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -29,6 +29,7 @@ from parity.cli.arguments import (
 from parity.cli.terminal import progress_bar, say, say_json, table, warn
 from parity.exit_codes import ExitCode, combine
 from parity.lanes import lane
+from parity.ledger import LEDGER_FILE
 from parity.whole_file import StoreError
 
 if TYPE_CHECKING:
@@ -104,9 +105,11 @@ def sweep(
                 shard=part,
                 resume=resume,
                 require_device=require_device,
+                weights=weights,
+                activations=activations,
+                ledger=ledger or LEDGER_FILE,
                 argv=tuple(sys.argv[1:]),
                 progress=progress,
-                **_given(weights=weights, activations=activations, ledger=ledger),
             )
     except MissingDeviceError as error:
         warn(str(error))
@@ -118,11 +121,6 @@ def sweep(
         warn(f"stopped by Ctrl-C. What was finished can be read in {directory}; to go on: {again}")
         return ExitCode.INTERRUPTED
     return _told_result(result, as_json)
-
-
-def _given(**values: Any) -> dict[str, Any]:
-    """Only what was given: the rest is parity.run's own default."""
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _told_result(result: RunResult, as_json: bool) -> ExitCode:
