@@ -14,7 +14,7 @@ from parity.diff import diff_traces
 from parity.edges import EXACT
 from parity.judge import judge
 from parity.lane_run import LaneRun, attempt
-from parity.lanes import Lane, lane
+from parity.lanes import Flow, Lane, lane
 from parity.layer_cases import DTYPES, FAMILIES, LayerCase, Recipe, layer_cases
 from parity.record import ByStage
 from parity.sentence import extent, sentence
@@ -108,8 +108,11 @@ class _Side:
     def of(cls, named: LaneLike, scheme: QuantScheme) -> _Side:
         if isinstance(named, type) or not isinstance(named, Lane | str | Backend):
             raise ValueError(f"{named!r} is no lane; give a Lane, its text, or an object with all of parity.Backend")
-        chosen = lane(named)
-        backend = backend_named(chosen.backend) if isinstance(named, Lane | str) else named
+        if isinstance(named, Lane | str):
+            chosen = lane(named)
+            backend = backend_named(chosen.backend)
+        else:  # the object itself, whatever backend has its name
+            chosen, backend = Lane(backend=named.name, flow=Flow.PTQ), named
         return cls(chosen, backend, scheme if chosen.rules is None else _under(scheme, chosen.rules))
 
     def run(self, case: LayerCase, text: str, digest: str) -> LaneRun:

@@ -85,12 +85,18 @@ def lane(
     mode: str | None = None,
     rules: str | None = None,
 ) -> Lane:
-    """A lane, its text, or a backend (its PTQ on cpu, eager), with any part replaced by a keyword."""
+    """A lane, its text, or a backend (its PTQ on cpu, eager), with any part replaced by a keyword.
+
+    A backend is remembered by its name in this process. Raises ValueError for one with an announced backend's name.
+    """
     if isinstance(named, Lane):
         found = named
     elif isinstance(named, str):
         found = parse_lane(named) if ":" in named else Lane(backend=named, flow=Flow.PTQ)
     else:
+        from parity.backends.registry import adopt  # imports torch, which names of lanes must not
+
+        adopt(named)
         found = Lane(backend=named.name, flow=Flow.PTQ)
     return replace(
         found,

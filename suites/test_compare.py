@@ -281,6 +281,19 @@ def test_lanes_may_be_lanes_texts_or_backends() -> None:
         assert parity.compare(a, "engine:ptq", SCHEME).verdict is Verdict.IDENTICAL
 
 
+def test_any_flow_of_a_backend_that_nobody_registered() -> None:
+    mine = Altered("weight.codes", one_code_up, name="handed_over")
+    prepared = parity.lane(mine, flow="qat_prepare")
+    assert str(prepared) == "handed_over:qat_prepare"
+    assert parity.compare("engine:qat_prepare", prepared, SCHEME).first_stage == "weight.codes"
+    assert parity.compare("engine:ptq", "handed_over:ptq", SCHEME).first_stage == "weight.codes"
+
+
+def test_a_backend_cannot_take_the_name_of_an_announced_one() -> None:
+    with pytest.raises(ValueError, match=r"a backend 'engine' is announced already; give .* a name of its own"):
+        parity.lane(Altered("output", torch.neg, name="engine"), flow="qat_convert")
+
+
 def test_sentence_of_a_record_without_stages_is_its_message() -> None:
     record = parity.compare("engine:ptq", "engine:ptq:mps", SCHEME)
     assert sentence(record) == "engine:ptq:mps: no mps device"

@@ -15,9 +15,24 @@ BUILT_IN = {
 }
 
 
-@lru_cache(maxsize=64)
+# Backends that this process was handed as objects: parity.lane(backend, flow=...) names one of them.
+_adopted: dict[str, Backend] = {}
+
+
+def adopt(backend: Backend) -> None:
+    """Let the backend's name mean this object in this process. Raises ValueError for a name that is announced."""
+    if backend.name in backend_names() and backend is not _announced(backend.name):
+        raise ValueError(f"a backend {backend.name!r} is announced already; give {backend!r} a name of its own")
+    _adopted[backend.name] = backend
+
+
 def backend_named(name: str) -> Backend:
     """The backend of that name, imported when it is first asked for. Raises ValueError with the names there are."""
+    return _adopted[name] if name in _adopted else _announced(name)
+
+
+@lru_cache(maxsize=64)
+def _announced(name: str) -> Backend:
     for point in _points():
         if point.name == name:
             made = point.load()

@@ -30,6 +30,7 @@ from parity.cli.terminal import progress_bar, say, say_json, table, warn
 from parity.exit_codes import ExitCode, combine
 from parity.lanes import lane
 from parity.ledger import LEDGER_FILE
+from parity.manifest import FILE_NAME
 from parity.whole_file import StoreError
 
 if TYPE_CHECKING:
@@ -115,12 +116,18 @@ def sweep(
         warn(str(error))
         return ExitCode.INCOMPLETE
     except KeyboardInterrupt:
-        again = shlex.join(["parity", *(a for a in sys.argv[1:] if a != "--resume"), "--resume"])
-        if out is None:
-            again += f" --out {shlex.quote(str(directory))}"
-        warn(f"stopped by Ctrl-C. What was finished can be read in {directory}; to go on: {again}")
+        warn(_told_interruption(directory, named=out is not None))
         return ExitCode.INTERRUPTED
     return _told_result(result, as_json)
+
+
+def _told_interruption(directory: Path, *, named: bool) -> str:
+    """Where the finished records are, and the command that goes on."""
+    if not (directory / FILE_NAME).exists():
+        return "stopped by Ctrl-C, before anything was written."
+    again = [*(argument for argument in sys.argv[1:] if argument != "--resume"), "--resume"]
+    command = shlex.join(["parity", *again, *([] if named else ["--out", str(directory)])])
+    return f"stopped by Ctrl-C. What was finished can be read in {directory}; to go on: {command}"
 
 
 def _told_result(result: RunResult, as_json: bool) -> ExitCode:
