@@ -83,6 +83,8 @@ def test_a_new_divergence_exits_1_and_a_ledger_row_excuses_it() -> None:
         Path("rows.toml").write_text("".join(ROW.format(f"row-{i}", edge) for i, edge in enumerate(edges)))
         known = facts("run", *FEW, "--ledger", "rows.toml", "--out", "known")
     assert known["verdicts"]["known"] == said["verdicts"]["diverged"] > 0
+    assert sum(known["known"].values()) == known["verdicts"]["known"]
+    assert [*known["known"]] == ["row-0", "row-1"]
     assert known["sentence"].startswith("0 new divergences; ")
 
 

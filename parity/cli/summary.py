@@ -1,18 +1,18 @@
-"""How a run ended, from what is on disk: its sentence, the verdicts of each edge, the most frequent new divergences.
+"""How a run ended, from what is on disk: its sentence, verdicts by edge, known divergences, the foremost new ones.
 
 Reads records and imports pyarrow, so commands import it when they run.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from parity.cli.terminal import table
+from parity.divergences import NewDivergence, known_rows, new_divergences
 from parity.manifest import Reconciliation, reconciliation
-from parity.new_divergences import NewDivergence, new_divergences
 from parity.store import load_run
 from parity.verdicts import Verdict
 from reports.summary import verdict_sentence
@@ -28,6 +28,7 @@ class Summary:
     sentence: str
     counts: Reconciliation
     divergences: tuple[NewDivergence, ...]
+    known: Mapping[str, int]
     lost: tuple[str, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -42,6 +43,7 @@ class Summary:
                 for edge in self.counts.edges
             },
             "new_divergences": [divergence.to_json() for divergence in self.divergences],
+            "known": dict(self.known),
         }
 
     def lines(self) -> Iterator[str]:
@@ -55,6 +57,9 @@ class Summary:
         yield from table(rows, ("edge", "planned", *(verdict.value for verdict in given)))
         if unrun := len(self.counts.edges) - len(ran):
             yield f"Another {unrun} {'edge was' if unrun == 1 else 'edges were'} not run at all."
+        if self.known:
+            rows = [(row, f"{n:,}") for row, n in self.known.items()]
+            yield from ("", *table(rows, ("known, by row of the ledger", "pairs")))
         for divergence in self.divergences:
             yield ""
             yield f"{divergence.cells:,} x {divergence.signature}"
@@ -72,5 +77,6 @@ def summary(directory: Path) -> Summary:
         sentence=verdict_sentence(run),
         counts=reconciliation(run.manifest, run.judged()),
         divergences=new_divergences(run, SHOWN),
+        known=known_rows(run),
         lost=run.lost,
     )

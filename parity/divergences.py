@@ -1,4 +1,4 @@
-"""The divergences of a run that no ledger row knows, by signature: how many cells, and one of them in a sentence."""
+"""The divergences of a run: by signature where no ledger row knows them, by row where one does."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from parity.columns import edge_records
 from parity.sentence import sentence
 from parity.store import Run
-from parity.verdicts import NEW_DIVERGENCES
+from parity.verdicts import NEW_DIVERGENCES, Verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,3 +51,10 @@ def new_divergences(run: Run, limit: int) -> tuple[NewDivergence, ...]:
             )
         )
     return tuple(found)
+
+
+def known_rows(run: Run) -> dict[str, int]:
+    """How many pairs each row of the ledger excuses, in the order of the rows' ids."""
+    table = run.edges.table
+    known = table.filter(pc.equal(table.column("verdict"), Verdict.KNOWN.value))
+    return dict(sorted(Counter(known.column("ledger").to_pylist()).items()))
