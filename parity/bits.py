@@ -25,6 +25,7 @@ __all__ = [
     "float_format",
     "is_nan",
     "line",
+    "same_storage",
     "storage",
     "ulp_distance",
 ]
@@ -66,6 +67,11 @@ DEFAULT = BitPolicy()
 def dtype_name(dtype: torch.dtype) -> str:
     """torch's own name without the prefix: "bfloat16"."""
     return str(dtype).removeprefix("torch.")
+
+
+def same_storage(a: Tensor, b: Tensor) -> bool:
+    """Equal dtype, shape and stored bits: equal under every policy then; the converse does not hold for NaN."""
+    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(storage(a), storage(b))
 
 
 def float_format(dtype: torch.dtype) -> FloatFormat | None:

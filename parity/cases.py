@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from torch import Tensor, nn
 
 from parity.cells import Cell
 from parity.inputs import Inputs
 from parity.layouts import laid_out
 
+Layer = TypeVar("Layer", bound=nn.Module)
+
 
 def layer_of(cell: Cell, inputs: Inputs) -> nn.Module:
     """A float nn.Linear or nn.Embedding that holds the first case's weight, on the cell's device, in eval mode."""
-    weight = laid_out(inputs.weight[0].to(cell["device"]), _weight_layout(cell))
-    layer: nn.Module
+    weight = nn.Parameter(laid_out(inputs.weight[0].to(cell["device"]), _weight_layout(cell)))
     if cell["op"] == "embedding":
-        layer = _blank(nn.Embedding)
-        layer.num_embeddings, layer.embedding_dim = weight.shape
-        layer.padding_idx = layer.max_norm = None
-        layer.norm_type, layer.scale_grad_by_freq, layer.sparse = 2.0, False, False
-    else:
-        layer = _blank(nn.Linear)
-        layer.out_features, layer.in_features = weight.shape
-        bias = None if inputs.bias is None else nn.Parameter(inputs.bias[0].to(cell["device"]))
-        layer.register_parameter("bias", bias)
-    layer.register_parameter("weight", nn.Parameter(weight))
-    return layer.eval()
+        embedding = _blank(nn.Embedding)
+        embedding.num_embeddings, embedding.embedding_dim = weight.shape
+        embedding.padding_idx = embedding.max_norm = None
+        embedding.norm_type, embedding.scale_grad_by_freq, embedding.sparse = 2.0, False, False
+        embedding.weight = weight
+        return embedding.eval()
+    linear = _blank(nn.Linear)
+    linear.out_features, linear.in_features = weight.shape
+    linear.weight = weight
+    bias = None if inputs.bias is None else nn.Parameter(inputs.bias[0].to(cell["device"]))
+    linear.register_parameter("bias", bias)
+    return linear.eval()
 
 
 def input_of(cell: Cell, inputs: Inputs) -> Tensor:
@@ -37,7 +41,7 @@ def _weight_layout(cell: Cell) -> str:
     return "contiguous" if cell["layout"] == "expanded" else cell["layout"]
 
 
-def _blank(kind: type[nn.Module]) -> nn.Module:
+def _blank(kind: type[Layer]) -> Layer:
     """A module of this kind without the random initialization of its parameters."""
     layer = kind.__new__(kind)
     nn.Module.__init__(layer)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
@@ -27,7 +25,7 @@ def coverage(trace: Trace, scheme: QuantScheme, weight: Tensor, x: Tensor, cases
     return [dict(zip(METERS, counts, strict=True)) for counts in totals.T.tolist()]
 
 
-def _meters(trace: Trace, side: str, x: Tensor, scheme: TensorScheme, cases: int) -> Sequence[Tensor]:
+def _meters(trace: Trace, side: str, x: Tensor, scheme: TensorScheme, cases: int) -> tuple[Tensor, ...]:
     scale, codes = trace[f"{side}.scale"].tensor.cpu(), trace[f"{side}.codes"].tensor.cpu()
     groups = groups_of(scheme.granularity, tuple(x.shape))
 

@@ -25,7 +25,7 @@ from parity.record import EdgeRecord, LaneRecord
 from parity.schemes import scheme_of
 from parity.signature import signature_of
 from parity.stacked import Stacked, stack_engine
-from parity.trace import Trace
+from parity.trace import Trace, same_bits
 from parity.verdicts import Outcome, Verdict
 from quant import QuantScheme
 
@@ -103,7 +103,9 @@ class _Configuration:
         digests = input_digests(inputs)
         own = [lane for lane in lanes if lane.backend == "engine" and lane.rules is None]
         stackable = legal and len(cells) > 1 and cells[0]["steps"] == "0" and len({lane.device for lane in own}) == 1
-        stacked, equal, meters = None, {}, [()] * len(cells)
+        stacked: Stacked | None = None
+        equal: dict[Edge, list[bool]] = {}
+        meters: list[Counts] = [()] * len(cells)
         if stackable:
             scheme = scheme_of(cells[0])
             stacked = stack_engine(cells, inputs, digests, scheme, own)
@@ -120,7 +122,7 @@ class _Configuration:
             if i and self.stacked is not None and lane in self.stacked.traces:
                 found.lanes.append(self.stacked.record(lane, i, counts))
             else:
-                runs[lane] = self._run(lane, i)
+                runs[lane] = self._run(lane, i, like=next(iter(runs.values()), None))
                 counts = counts or self._counted(lane, runs[lane].trace, i)
                 found.lanes.append(replace(runs[lane].record, coverage=counts if lane.backend == "engine" else ()))
         for edge in self.edges:
@@ -132,7 +134,7 @@ class _Configuration:
             found.edges.append(record)
             found.keepsakes.extend(_keepsakes(record, edge, sides))
 
-    def _run(self, lane: Lane, i: int) -> LaneRun:
+    def _run(self, lane: Lane, i: int, like: LaneRun | None = None) -> LaneRun:
         cell = self.cells[i]
         if lane in self.unrun:
             record = LaneRecord(
@@ -140,7 +142,7 @@ class _Configuration:
             )
             return LaneRun(record, None)
         assert self.inputs is not None
-        return run_lane(lane, cell, self.inputs.case(i), self.input_digests[i])
+        return run_lane(lane, cell, self.inputs.case(i), self.input_digests[i], like)
 
     def _stacked_run(self, lane: Lane, i: int) -> LaneRun:
         assert self.stacked is not None
@@ -156,16 +158,22 @@ class _Configuration:
 
     def _judged(self, edge: Edge, a: LaneRun, b: LaneRun, i: int) -> EdgeRecord:
         """The pair's verdict. Lanes that part are run a second time, so that chance is not taken for a difference."""
+        if a.trace is not None and b.trace is not None and self.legal and same_bits(a.trace, b.trace):
+            record = _identical(a.record.cell, edge)
+        else:
+            record = self._judged_by_stage(edge, a, b, i)
+        if record.verdict is Verdict.IDENTICAL and i == 0 and self.stacked is not None:
+            return self._held_to_stack(record, edge, (a, b))
+        return record
+
+    def _judged_by_stage(self, edge: Edge, a: LaneRun, b: LaneRun, i: int) -> EdgeRecord:
         diffs = () if a.trace is None or b.trace is None else diff_traces(a.trace, b.trace)
         again = None
         if any(not diff.identical for diff in diffs):
             again = (self._run(edge.a, i).record, self._run(edge.b, i).record)
-        record = judge(
+        return judge(
             a.record, b.record, diffs, edge=str(edge), contract_text=edge.contract, legal=self.legal, again=again
         )
-        if record.verdict is Verdict.IDENTICAL and i == 0 and self.stacked is not None:
-            return self._held_to_stack(record, edge, (a, b))
-        return record
 
     def _held_to_stack(self, record: EdgeRecord, edge: Edge, sides: tuple[LaneRun, LaneRun]) -> EdgeRecord:
         """The record, turned red where a lane's module and its stacked evaluation part in any bit."""
@@ -173,7 +181,10 @@ class _Configuration:
         for run, lane in zip(sides, (edge.a, edge.b), strict=True):
             if lane not in self.stacked.traces or run.trace is None:
                 continue
-            diffs = diff_traces(run.trace, self.stacked.trace(lane, 0))
+            stacked = self.stacked.trace(lane, 0)
+            if same_bits(run.trace, stacked):
+                continue
+            diffs = diff_traces(run.trace, stacked)
             first = next((diff for diff in diffs if not diff.identical), None)
             if first is not None:
                 return replace(

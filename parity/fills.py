@@ -167,7 +167,9 @@ def _ties(words: Tensor, target: Target, *, unrounded: bool) -> Tensor:
         opposite = field(words[:, :1], 24, 7).double() / 128
         skeleton[:, 1:2] = -skeleton[:, :1] * opposite
     skeleton = skeleton.to(dtype)
-    chosen = choose_qparams(skeleton, replace(scheme, granularity=PerToken(), **_widest(unrounded)))
+    # A stored dtype that rounds nothing gives the scale as it was before rounding.
+    scale_dtype = torch.float64 if unrounded else scheme.scale_dtype
+    chosen = choose_qparams(skeleton, replace(scheme, granularity=PerToken(), scale_dtype=scale_dtype))
     # 2. Every other value sits half-way between two codes of that scale.
     span = scheme.qmax - scheme.qmin
     half_steps = (field(words, 0, 14) % (2 * span + 1) - span).double() + 0.5
@@ -183,11 +185,6 @@ def _ties(words: Tensor, target: Target, *, unrounded: bool) -> Tensor:
     values = torch.where((laid >= low) & (laid <= high), laid, torch.zeros((), dtype=dtype))
     values[:, :2] = skeleton[:, :2]
     return values.double()
-
-
-def _widest(unrounded: bool) -> dict[str, torch.dtype]:
-    """A stored dtype that rounds nothing gives the scale as it was before rounding."""
-    return {"scale_dtype": torch.float64} if unrounded else {}
 
 
 def _beside(values: Tensor, ulps: Tensor) -> Tensor:

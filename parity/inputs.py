@@ -131,10 +131,9 @@ class _Grouping:
     def of(cls, scheme: TensorScheme | None, shape: tuple[int, ...]) -> _Grouping:
         """Groups as the scheme shares scales, or one group a row where nothing is quantized."""
         if scheme is None:
-            view, reduced = shape, (len(shape) - 1,)
-        else:
-            groups = groups_of(scheme.granularity, shape)
-            view, reduced = groups.view, groups.reduced
+            return cls(view=shape, order=tuple(range(len(shape))), group_size=shape[-1], shape=shape)
+        groups = groups_of(scheme.granularity, shape)
+        view, reduced = groups.view, groups.reduced
         kept = tuple(i for i in range(len(view)) if i not in reduced)
         group_size = torch.Size(view[i] for i in reduced).numel()
         return cls(view=view, order=(*kept, *reduced), group_size=group_size, shape=shape)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -18,7 +18,7 @@ from parity.judge import raised_message
 from parity.lanes import Lane
 from parity.record import ByStage, LaneRecord, LaneStage
 from parity.schemes import scheme_of
-from parity.trace import Trace
+from parity.trace import Trace, same_bits
 from parity.verdicts import Outcome
 
 # The rule set a backend is declared to follow: an axis at "preset" means that set's default in its lanes.
@@ -38,8 +38,8 @@ def rules_of(lane: Lane) -> str:
     return lane.rules or FOLLOWS.get(lane.backend, "engine")
 
 
-def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str) -> LaneRun:
-    """Run the lane on the first case of `inputs`.
+def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str, like: LaneRun | None = None) -> LaneRun:
+    """Run the lane on the first case of `inputs`; `like` is an earlier lane, whose digests serve where bits are equal.
 
     Nothing escapes but KeyboardInterrupt and MemoryError: a ValueError means that the lane refused, any other
     exception is recorded by its name.
@@ -53,13 +53,19 @@ def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str) -> LaneR
     threads = torch.get_num_threads()
     torch.set_num_threads(int(cell["threads"]))
     try:
-        return attempt(lane, backend.unrun(lane), compute, cell_id=cell.id, input_digest=input_digest)
+        return attempt(lane, backend.unrun(lane), compute, cell_id=cell.id, input_digest=input_digest, like=like)
     finally:
         torch.set_num_threads(threads)
 
 
 def attempt(
-    lane: Lane, missing: str | None, compute: Callable[[], Trace], *, cell_id: str, input_digest: str
+    lane: Lane,
+    missing: str | None,
+    compute: Callable[[], Trace],
+    *,
+    cell_id: str,
+    input_digest: str,
+    like: LaneRun | None = None,
 ) -> LaneRun:
     """The lane's trace as it is computed, or the record of why there is none; `missing` = why it is not tried."""
 
@@ -77,24 +83,26 @@ def attempt(
         raise
     except Exception as error:  # whatever a backend raises is a finding about it, not the end of the run
         return without(Outcome.RAISED, raised_message(error))
-    return LaneRun(ran(cell_id, lane, input_digest, trace, [digest(stage.tensor) for stage in trace]), trace)
-
-
-def ran(cell_id: str, lane: Lane, input_digest: str, trace: Trace, digests: Sequence[str]) -> LaneRecord:
-    """The record of a lane that ran."""
-    return LaneRecord(
+    hashed = like is not None and like.trace is not None and same_bits(trace, like.trace)
+    record = LaneRecord(
         cell=cell_id,
         lane=str(lane),
         outcome=Outcome.RAN,
         input_digest=input_digest,
-        stages=ByStage(
-            LaneStage(
-                stage=stage.name,
-                dtype=dtype_name(stage.tensor.dtype),
-                computed=dtype_name(stage.computed),
-                shape=tuple(stage.tensor.shape),
-                digest=text,
-            )
-            for stage, text in zip(trace, digests, strict=True)
-        ),
+        stages=like.record.stages if hashed and like is not None else stage_records(trace),
+    )
+    return LaneRun(record, trace)
+
+
+def stage_records(trace: Trace) -> ByStage[LaneStage]:
+    """Each stage's form and digest."""
+    return ByStage(
+        LaneStage(
+            stage=stage.name,
+            dtype=dtype_name(stage.tensor.dtype),
+            computed=dtype_name(stage.computed),
+            shape=tuple(stage.tensor.shape),
+            digest=digest(stage.tensor),
+        )
+        for stage in trace
     )

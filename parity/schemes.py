@@ -13,6 +13,7 @@ import quant
 from parity.axes import PRESET
 from parity.cells import Cell
 from quant import EpsOf, EpsProperty, PerAxis, PerBlock, PerGroup, PerRow, PerTensor, PropertyDtype
+from quant.granularity import Granularity
 from quant.presets import signed_grid
 from quant.scheme import MODEL
 
@@ -35,7 +36,7 @@ _EPS: Final[Mapping[str, EpsOf | float]] = {
     "bf16eps": EpsOf(EpsProperty.EPS, PropertyDtype.BFLOAT16),
     "1e-3": 1e-3,
 }
-_GRANULARITIES: Final[Mapping[str, quant.scheme.Granularity]] = {
+_GRANULARITIES: Final[Mapping[str, Granularity]] = {
     "16": PerGroup(16),
     "32": PerGroup(32),
     "64": PerGroup(64),

@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from parity.backends.engine import trace_of
-from parity.bits import dtype_name
+from parity.bits import dtype_name, same_storage
 from parity.cells import Cell
 from parity.diff import equal_cases
 from parity.digest import digests
@@ -20,7 +20,7 @@ from parity.inputs import Inputs
 from parity.lane_run import LaneRun
 from parity.lanes import Flow, Lane
 from parity.record import ByStage, LaneRecord, LaneStage
-from parity.trace import Stage, Trace
+from parity.trace import Stage, Trace, same_bits
 from parity.verdicts import Outcome
 from quant import QuantScheme
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
@@ -64,7 +64,7 @@ class Stacked:
             return [False] * len(self.cells)
         equal = torch.ones(len(self.cells), dtype=torch.bool)
         for one, other in zip(first, second, strict=True):
-            if not _same_bits(one.tensor, other.tensor):
+            if not same_storage(one.tensor, other.tensor):
                 equal &= equal_cases(one.name, one.tensor, other.tensor)
         return equal.tolist()
 
@@ -84,7 +84,7 @@ def stack_engine(
     for lane in lanes:
         with torch.no_grad():
             trace = trace_of((_linear if is_linear else _embedding)(lane.flow, moved, wide), wide)
-        twin = next((other for other, earlier in traces.items() if _same_traces(trace, earlier)), None)
+        twin = next((other for other, earlier in traces.items() if same_bits(trace, earlier)), None)
         traces[lane] = trace
         stages[lane] = _stage_records(trace) if twin is None else stages[twin]
     return Stacked(cells=cells, input_digests=input_digests, traces=traces, stages=stages)
@@ -106,21 +106,6 @@ def _stage_records(trace: Trace) -> list[ByStage[LaneStage]]:
         for stage in trace
     ]
     return [ByStage(row) for row in zip(*columns, strict=True)]
-
-
-def _same_traces(a: Trace, b: Trace) -> bool:
-    """Whether two lanes have the same stages with the same bits, so that one need not be hashed again."""
-    return a.names == b.names and all(
-        one.computed == other.computed and _same_bits(one.tensor, other.tensor) for one, other in zip(a, b, strict=True)
-    )
-
-
-def _same_bits(a: Tensor, b: Tensor) -> bool:
-    """Equal dtype, shape and stored bits; NaN payloads may make this False for stages whose digests are equal."""
-    if a.dtype != b.dtype or a.shape != b.shape:
-        return False
-    whole = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
-    return torch.equal(a.contiguous().view(whole), b.contiguous().view(whole))
 
 
 def _linear(flow: Flow, inputs: Inputs, scheme: QuantScheme) -> LayerStages:

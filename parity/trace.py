@@ -8,6 +8,7 @@ from typing import SupportsIndex, overload
 import torch
 from torch import Tensor
 
+from parity.bits import same_storage
 from parity.record import STAGES
 
 
@@ -66,3 +67,11 @@ class Trace(tuple[Stage, ...]):
     def find(self, name: str) -> Stage | None:
         """The stage of that name, or None when the lane did not produce it."""
         return next((stage for stage in self if stage.name == name), None)
+
+
+def same_bits(a: Trace, b: Trace) -> bool:
+    """Whether two lanes have the same stages, computed in the same dtypes and equal in every stored bit."""
+    return a.names == b.names and all(
+        one.computed == other.computed and same_storage(one.tensor, other.tensor)
+        for one, other in zip(a, b, strict=True)
+    )

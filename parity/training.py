@@ -32,6 +32,6 @@ def train(layer: Layer, x: Tensor, steps: int) -> Layer:
         with torch.no_grad():
             for parameter in layer.parameters():
                 if parameter.grad is not None:
-                    parameter -= LEARNING_RATE * parameter.grad
+                    parameter.sub_(LEARNING_RATE * parameter.grad)
     layer.zero_grad()
     return layer

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from typing import cast
 
 import torch
@@ -48,20 +49,22 @@ class EngineBackend:
             if lane.flow is Flow.QAT_PREPARE:
                 with torch.no_grad():
                     return trace_of(prepared.stages(x), scheme)
-            module = _through_state_dict(cast(Quantized, convert(_reloaded(prepared, scheme))), scheme)
+            if steps:  # what was learned must survive the checkpoint it is read from
+                prepared = _reloaded(prepared, scheme)
+            module = _through_state_dict(cast(Quantized, convert(prepared)), scheme)
         with torch.no_grad():
             return trace_of(module.stages(x), scheme)
 
 
 def missing_device(device: str) -> str | None:
     """Why a device is not to be had here, or None."""
-    available = {
+    checks: dict[str, Callable[[], bool]] = {
         "cpu": lambda: True,
         "cuda": torch.cuda.is_available,
         "xpu": torch.xpu.is_available,
         "mps": torch.backends.mps.is_available,
     }
-    return None if available[device]() else f"no {device} device"
+    return None if checks[device]() else f"no {device} device"
 
 
 def trace_of(stages: LayerStages, scheme: QuantScheme) -> Trace:

@@ -34,5 +34,5 @@ class Backend(Protocol):
         ...
 
 
-class NotExpressible(Exception):
+class NotExpressible(Exception):  # noqa: N818  (an answer about a scheme, not a fault)
     """This backend has no counterpart of the scheme; the message says what it lacks."""
