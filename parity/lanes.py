@@ -12,6 +12,8 @@ from enum import StrEnum
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+from parity.backends.names import adopt
+
 if TYPE_CHECKING:
     from parity.backends.protocol import Backend
 
@@ -94,8 +96,6 @@ def lane(
     elif isinstance(named, str):
         found = parse_lane(named) if ":" in named else Lane(backend=named, flow=Flow.PTQ)
     else:
-        from parity.backends.registry import adopt  # imports torch, which names of lanes must not
-
         adopt(named)
         found = Lane(backend=named.name, flow=Flow.PTQ)
     return replace(

@@ -287,6 +287,7 @@ def test_any_flow_of_a_backend_that_nobody_registered() -> None:
     assert str(prepared) == "handed_over:qat_prepare"
     assert parity.compare("engine:qat_prepare", prepared, SCHEME).first_stage == "weight.codes"
     assert parity.compare("engine:ptq", "handed_over:ptq", SCHEME).first_stage == "weight.codes"
+    assert str(parity.lane(EngineBackend(), flow="qat_convert")) == "engine:qat_convert"
 
 
 def test_a_backend_cannot_take_the_name_of_an_announced_one() -> None:
