@@ -13,9 +13,9 @@ from parity.layouts import laid_out
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-def layer_of(cell: Cell, inputs: Inputs) -> nn.Module:
-    """A float nn.Linear or nn.Embedding that holds the first case's weight, on the cell's device, in eval mode."""
-    weight = nn.Parameter(laid_out(inputs.weight[0].to(cell["device"]), _weight_layout(cell)))
+def layer_of(cell: Cell, inputs: Inputs, device: str) -> nn.Module:
+    """A float nn.Linear or nn.Embedding that holds the first case's weight, on a lane's device, in eval mode."""
+    weight = nn.Parameter(laid_out(inputs.weight[0].to(device), _weight_layout(cell)))
     if cell["op"] == "embedding":
         embedding = _blank(nn.Embedding)
         embedding.num_embeddings, embedding.embedding_dim = weight.shape
@@ -26,14 +26,14 @@ def layer_of(cell: Cell, inputs: Inputs) -> nn.Module:
     linear = _blank(nn.Linear)
     linear.out_features, linear.in_features = weight.shape
     linear.weight = weight
-    bias = None if inputs.bias is None else nn.Parameter(inputs.bias[0].to(cell["device"]))
+    bias = None if inputs.bias is None else nn.Parameter(inputs.bias[0].to(device))
     linear.register_parameter("bias", bias)
     return linear.eval()
 
 
-def input_of(cell: Cell, inputs: Inputs) -> Tensor:
-    """The first case's input at the cell's layout, on the cell's device."""
-    return laid_out(inputs.x[0].to(cell["device"]), cell["layout"])
+def input_of(cell: Cell, inputs: Inputs, device: str) -> Tensor:
+    """The first case's input at the cell's layout, on a lane's device."""
+    return laid_out(inputs.x[0].to(device), cell["layout"])
 
 
 def _weight_layout(cell: Cell) -> str:

@@ -101,8 +101,9 @@ class _Configuration:
         rule_sets = dict.fromkeys(rules_of(lane) for lane in lanes)
         inputs = inputs_of(cells, [scheme_of(cells[0], rules) for rules in rule_sets] if legal else [])
         digests = input_digests(inputs)
-        own = [lane for lane in lanes if lane.backend == "engine" and lane.rules is None]
-        stackable = legal and len(cells) > 1 and cells[0]["steps"] == "0" and len({lane.device for lane in own}) == 1
+        device = cells[0]["device"]
+        own = [lane for lane in lanes if lane.backend == "engine" and lane.rules is None and lane.device == device]
+        stackable = legal and bool(own) and len(cells) > 1 and cells[0]["steps"] == "0"
         stacked: Stacked | None = None
         equal: dict[Edge, list[bool]] = {}
         meters: list[Counts] = [()] * len(cells)

@@ -48,7 +48,8 @@ def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str, like: La
 
     def compute() -> Trace:
         scheme = scheme_of(cell, rules_of(lane))
-        return backend.trace(lane, layer_of(cell, inputs), input_of(cell, inputs), scheme, int(cell["steps"]))
+        layer, x = layer_of(cell, inputs, lane.device), input_of(cell, inputs, lane.device)
+        return backend.trace(lane, layer, x, scheme, int(cell["steps"]))
 
     threads = torch.get_num_threads()
     torch.set_num_threads(int(cell["threads"]))

@@ -83,7 +83,7 @@ def stack_engine(
     stages: dict[Lane, list[ByStage[LaneStage]]] = {}
     for lane in lanes:
         with torch.no_grad():
-            trace = trace_of((_linear if is_linear else _embedding)(lane.flow, moved, wide), wide)
+            trace = trace_of((_linear if is_linear else _embedding)(lane.flow, moved, wide), inputs.weight.dtype)
         twin = next((other for other, earlier in traces.items() if same_bits(trace, earlier)), None)
         traces[lane] = trace
         stages[lane] = _stage_records(trace) if twin is None else stages[twin]

@@ -39,6 +39,7 @@ class EngineBackend:
     def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
         """The stages of one flow; what trains is a copy. Raises ValueError for a scheme without meaning."""
         own = copy.deepcopy(layer) if steps else layer
+        dtype = cast(Tensor, layer.weight).dtype
         if lane.flow is Flow.PTQ:
             if steps:
                 trained = train(cast(Prepared, prepare(own, scheme)), x, steps)
@@ -48,12 +49,12 @@ class EngineBackend:
             prepared = train(cast(Prepared, prepare(own, scheme)), x, steps).eval()
             if lane.flow is Flow.QAT_PREPARE:
                 with torch.no_grad():
-                    return trace_of(prepared.stages(x), scheme)
+                    return trace_of(prepared.stages(x), dtype)
             if steps:  # what was learned must survive the checkpoint it is read from
                 prepared = _reloaded(prepared, scheme)
             module = _through_state_dict(cast(Quantized, convert(prepared)), scheme)
         with torch.no_grad():
-            return trace_of(module.stages(x), scheme)
+            return trace_of(module.stages(x), dtype)
 
 
 def missing_device(device: str) -> str | None:
@@ -67,19 +68,19 @@ def missing_device(device: str) -> str | None:
     return None if checks[device]() else f"no {device} device"
 
 
-def trace_of(stages: LayerStages, scheme: QuantScheme) -> Trace:
-    """A layer's stages under their names, each with the dtype it was computed in."""
+def trace_of(stages: LayerStages, dtype: torch.dtype) -> Trace:
+    """A layer's stages under their names, each with the dtype it was computed in; `dtype` is the float weight's."""
     found: list[Stage] = []
     if stages.input is not None:
-        found += _operand_stages("input", stages.input)
-    found += _operand_stages("weight", stages.weight)
+        found += _operand_stages("input", stages.input, dtype)
+    found += _operand_stages("weight", stages.weight, dtype)
     found.append(Stage(name="output", tensor=stages.output, computed=stages.output.dtype))
     return Trace(found)
 
 
-def _operand_stages(side: str, operand: Operand) -> list[Stage]:
+def _operand_stages(side: str, operand: Operand, dtype: torch.dtype) -> list[Stage]:
     qparams = operand.qparams
-    computed = computed_dtypes(qparams.scheme, operand.dequantized.dtype)
+    computed = computed_dtypes(qparams.scheme, dtype)
     values = {
         "scale": qparams.scale,
         "zero_point": qparams.zero_point,

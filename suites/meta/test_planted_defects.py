@@ -3,6 +3,8 @@
 from collections.abc import Callable
 
 import pytest
+import torch
+from torch import Tensor, nn
 
 from parity.backends.engine import EngineBackend
 from parity.cells import parse_cell
@@ -13,6 +15,8 @@ from parity.lanes import Flow, Lane
 from parity.run_diff import run_diff
 from parity.trace import Trace
 from parity.verdicts import Verdict
+from quant import QuantScheme
+from quant.linear import LayerStages
 from suites.meta.defects import DEFECTS, Change, Defect
 
 by_name = pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.name)
@@ -22,7 +26,9 @@ def plant(monkeypatch: pytest.MonkeyPatch, change: Change, flows: set[Flow]) -> 
     """Let the engine's lanes of these flows carry out a changed scheme."""
     honest: Callable[..., Trace] = EngineBackend.trace
 
-    def trace(self: EngineBackend, lane: Lane, layer, x, scheme, steps=0):  # type: ignore[no-untyped-def]
+    def trace(
+        self: EngineBackend, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0
+    ) -> Trace:
         return honest(self, lane, layer, x, change(scheme) if lane.flow in flows else scheme, steps)
 
     monkeypatch.setattr(EngineBackend, "trace", trace)
@@ -67,11 +73,9 @@ def test_a_defect_of_the_stacked_evaluation_alone_is_red(monkeypatch: pytest.Mon
     from parity import stacked
 
     honest = stacked.trace_of
-    change = DEFECTS[0].change
 
-    def trace_of(stages, scheme):  # type: ignore[no-untyped-def]
-        trace = honest(stages, scheme)
-        assert change is not None
+    def trace_of(stages: LayerStages, dtype: torch.dtype) -> Trace:
+        trace = honest(stages, dtype)
         last = trace["output"]
         moved = type(last)(name=last.name, tensor=-last.tensor, computed=last.computed)
         return Trace([*trace[:-1], moved])
