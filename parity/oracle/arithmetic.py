@@ -66,8 +66,8 @@ class Arithmetic(ABC):
         return self.flushed(self.rounded(self.sum(a, self.number(-0.0)), to), to)
 
     def constant(self, value: float, form: BinaryFormat) -> Values:
-        """R_form of a Python number."""
-        return self.rounded(self.sum(self.number(value), self.number(-0.0)), form)
+        """R_form of a Python number, which is one of float64."""
+        return self.cast(self.number(value), FLOAT64, form)
 
     def into(self, a: Values, form: BinaryFormat) -> Values:
         """R_form(a) of values that may be integers."""

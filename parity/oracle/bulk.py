@@ -71,8 +71,8 @@ class Bulk(Arithmetic):
         whole, part = two_product(value, s)
         rest = ((distance - whole) - part + lost) / s
         total, error = two_sum(value, z)
-        lacking = error + rest
-        return two_sum(total, np.where(np.isfinite(total) & np.isfinite(lacking), lacking, 0.0))
+        total, error = two_sum(total, np.nan_to_num(error + rest, nan=0.0, posinf=0.0, neginf=0.0))
+        return total, np.where(np.isfinite(total), error, 0.0)
 
     def rounded(self, unrounded: Unrounded, to: BinaryFormat) -> Values:
         value, error = unrounded

@@ -37,11 +37,11 @@ def encode(values: Any, form: BinaryFormat) -> Tensor:
     """
     values = np.asarray(values, dtype=np.float64)
     signed, unsigned = _WORDS[form.width]
-    size = abs(values)
     finite = np.isfinite(values)
-    step = form.step_exponents(np.where(finite, size, 0.0))
-    e, steps = step + form.mantissa_bits, np.where(finite, np.ldexp(size, -step), 0.0)
-    lost = finite & ((steps != np.floor(steps)) | (e > form.emax))
+    size = np.where(finite, abs(values), 0.0)
+    step = form.step_exponents(size)
+    e, steps = step + form.mantissa_bits, np.ldexp(size, -step)
+    lost = (steps != np.floor(steps)) | (e > form.emax)
     if lost.any():
         raise ValueError(f"{values[lost].flat[0]!r} is no value of {form.name}; round it first")
     steps = steps.astype(np.uint64)
