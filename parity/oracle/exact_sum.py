@@ -19,9 +19,11 @@ def exact_sums(x: Any, w: Any, bias: Any | None) -> Any:
     x: [M, K], w: [N, K], bias: [N] or None, float64 arrays. A sum with an infinite or NaN term is what they
     make in any order: NaN for 0 * inf and for infinities of both signs, else that infinity.
     """
-    terms = x[:, None, :] * w[None, :, :]  # only where one is not finite are these looked at
     addend = np.zeros(len(w)) if bias is None else bias
-    special = np.sum(np.where(np.isfinite(terms), 0.0, terms), -1) + np.where(np.isfinite(addend), 0.0, addend)
+    special = np.zeros((len(x), len(w)))
+    if not all(np.isfinite(side).all() for side in (x, w, addend)):
+        terms = x[:, None, :] * w[None, :, :]  # finite float32 cannot overflow here
+        special = np.sum(np.where(np.isfinite(terms), 0.0, terms), -1) + np.where(np.isfinite(addend), 0.0, addend)
     total = _integers(x) @ _integers(w).T + (_integers(addend) << _POINT)
     sums = np.empty(total.shape, dtype=object)
     for at, integer in np.ndenumerate(total):
