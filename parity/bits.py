@@ -70,8 +70,9 @@ def dtype_name(dtype: torch.dtype) -> str:
 
 
 def same_storage(a: Tensor, b: Tensor) -> bool:
-    """Equal dtype, shape and stored bits: equal under every policy then; the converse does not hold for NaN."""
-    return a.dtype == b.dtype and a.shape == b.shape and torch.equal(storage(a), storage(b))
+    """Equal device, dtype, shape and stored bits: then equal under every policy; the converse does not hold for NaN."""
+    alike = a.device == b.device and a.dtype == b.dtype and a.shape == b.shape
+    return alike and torch.equal(storage(a), storage(b))
 
 
 def float_format(dtype: torch.dtype) -> FloatFormat | None:

@@ -9,6 +9,7 @@ import multiprocessing
 import os
 import signal
 import time
+import traceback
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
@@ -28,6 +29,15 @@ class Died(Generic[Task]):
     timed_out: bool
 
 
+class WorkError(RuntimeError):
+    """The work itself raised, which is a mistake of whoever wrote it and no finding: str() holds its traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Raised:
+    traceback: str
+
+
 @dataclass(slots=True)
 class _Worker(Generic[Task]):
     process: SpawnProcess
@@ -42,8 +52,8 @@ def run_tasks(
     """work(task) for every task, in the order in which they finish; a task whose worker died is yielded as Died.
 
     Tasks are taken from the iterable only when a worker is free, so it may stop early; no task is None. `work` must be
-    importable by a fresh process (it is pickled) and must not raise: an exception ends its worker. Leaving the iterator
-    early ends the workers.
+    importable by a fresh process (it is pickled). Leaving the iterator early ends the workers. Raises WorkError when
+    `work` raises.
     """
     waiting = iter(tasks)
     pool = [_start(work) for _ in range(workers)]
@@ -65,10 +75,12 @@ def run_tasks(
                     continue
                 if died is None:
                     try:
-                        result: Result = worker.connection.recv()
+                        result: Result | _Raised = worker.connection.recv()
                     except (EOFError, OSError):
                         died = Died(worker.task, _exit_reason(worker.process), timed_out=False)
                     else:
+                        if isinstance(result, _Raised):
+                            raise WorkError(result.traceback)
                         worker.task = None
                         yield result
                         continue
@@ -125,7 +137,11 @@ def _serve(connection: Connection, work: Callable[[Any], Any]) -> None:
             task = connection.recv()
         except (EOFError, OSError):
             return
-        connection.send(work(task))
+        try:
+            result = work(task)
+        except Exception:  # told to the parent, which stops: the next task would fail alike
+            result = _Raised(traceback.format_exc())
+        connection.send(result)
 
 
 def usable_cores() -> int:

@@ -5,7 +5,9 @@ import signal
 import time
 from collections.abc import Iterator
 
-from parity.workers import Died, run_tasks
+import pytest
+
+from parity.workers import Died, WorkError, run_tasks
 
 
 def work(task: str) -> str:
@@ -13,6 +15,8 @@ def work(task: str) -> str:
         os.kill(os.getpid(), signal.SIGSEGV)
     if task == "exit":
         os._exit(7)
+    if task == "raise":
+        raise KeyError(task)
     if task == "hang":
         time.sleep(60)
     return task.upper()
@@ -42,3 +46,8 @@ def test_tasks_are_taken_only_as_workers_become_free() -> None:
     assert next(results) == "A"
     assert taken == ["a"]
     results.close()  # type: ignore[attr-defined]  # a generator
+
+
+def test_an_exception_of_the_work_stops_everything_with_its_traceback() -> None:
+    with pytest.raises(WorkError, match="KeyError: 'raise'"):
+        list(run_tasks(work, ["a", "raise", "b"], workers=1, timeout=60.0))
