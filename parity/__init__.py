@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from parity.backends.protocol import Backend
     from parity.capture import capture
     from parity.compare import assert_identical, compare
+    from parity.explain import explain
     from parity.lanes import lane
     from parity.run import run
 
-__all__ = ["Backend", "__version__", "assert_identical", "capture", "compare", "lane", "run"]
+__all__ = ["Backend", "__version__", "assert_identical", "capture", "compare", "explain", "lane", "run"]
 
 __version__ = "0.1.0"
 
@@ -29,6 +30,7 @@ HOME_OF = {
     "assert_identical": "parity.compare",
     "capture": "parity.capture",
     "compare": "parity.compare",
+    "explain": "parity.explain",
     "lane": "parity.lanes",
     "run": "parity.run",
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 import torch
 from torch import Tensor, nn
@@ -13,15 +15,19 @@ from parity.comparison import Comparison, worst
 from parity.diff import diff_traces
 from parity.edges import EXACT
 from parity.judge import judge
-from parity.lane_run import LaneRun, attempt
+from parity.lane_run import FOLLOWS, LaneRun, attempt
 from parity.lanes import Flow, Lane, lane
 from parity.layer_cases import DTYPES, FAMILIES, LayerCase, Recipe, layer_cases
+from parity.pair import Case, Pair
 from parity.record import ByStage
 from parity.sentence import extent, sentence
 from parity.verdicts import Outcome, Verdict
 from quant import QuantScheme, rules_named
 
 LaneLike = Lane | str | Backend
+
+# Inputs beside the compared ones, from which an explanation tells decisions apart: (family, seeds after the given one).
+SIBLINGS: Final = (("directed", 1), ("directed", 2), ("ties", 0), ("ties", 1), ("eps_edge", 0), ("outlier", 0))
 
 
 def compare(
@@ -62,7 +68,9 @@ def compare(
     rerun = f"parity.compare({lanes}, scheme, dtype={dtype}, inputs={told}, seed={seed}{of_module})"
     drawn = "inputs given" if given is not None else f"{inputs} inputs of seed {seed}"
     cases = layer_cases(module, given, recipe)
-    found = {case.name: _compared(sides, case, f"{case.text}, {drawn}", rerun) for case in cases}
+    aims = () if module is not None or given is not None else SIBLINGS
+    siblings = tuple(replace(recipe, family=family, seed=seed + more) for family, more in aims)
+    found = {case.name: _compared(sides, case, f"{case.text}, {drawn}", rerun, siblings) for case in cases}
     return found[""] if found.keys() == {""} else worst(found)
 
 
@@ -115,6 +123,12 @@ class _Side:
             chosen, backend = Lane(backend=named.name, flow=Flow.PTQ), named
         return cls(chosen, backend, scheme if chosen.rules is None else _under(scheme, chosen.rules))
 
+    @property
+    def declared(self) -> QuantScheme:
+        """The scheme under the rules that the lane's backend is declared to follow."""
+        follows = FOLLOWS.get(self.lane.backend)
+        return self.scheme if follows in (None, "engine") else _under(self.scheme, follows)
+
     def run(self, case: LayerCase, text: str, digest: str) -> LaneRun:
         device = self.lane.device
         return attempt(
@@ -133,7 +147,9 @@ def _under(scheme: QuantScheme, name: str) -> QuantScheme:
     return replace(scheme, weight=replace(scheme.weight, rules=rules), activation=activation, product=product)
 
 
-def _compared(sides: tuple[_Side, _Side], case: LayerCase, text: str, rerun: str) -> Comparison:
+def _compared(
+    sides: tuple[_Side, _Side], case: LayerCase, text: str, rerun: str, siblings: Sequence[Recipe]
+) -> Comparison:
     digest = case.input_digest
     a, b = (side.run(case, text, digest) for side in sides)
     diffs = ByStage() if a.trace is None or b.trace is None else diff_traces(a.trace, b.trace)
@@ -156,4 +172,21 @@ def _compared(sides: tuple[_Side, _Side], case: LayerCase, text: str, rerun: str
         message=record.message,
         lanes=(a.record, b.record),
         rerun=rerun,
+        pair=lambda: _pair(sides, case, siblings),
     )
+
+
+def _pair(sides: tuple[_Side, _Side], case: LayerCase, siblings: Sequence[Recipe]) -> Pair:
+    """Both lanes on the compared case and on its siblings; one on which a lane does not run is left out.
+
+    Raises ValueError where a lane does not run on the compared case.
+    """
+    cases = [case, *(other for recipe in siblings for other in layer_cases(None, None, recipe))]
+    a, b = sides
+    digests = [each.input_digest for each in cases]
+    runs = [
+        (a.run(each, each.text, digest), b.run(each, each.text, digest))
+        for each, digest in zip(cases, digests, strict=True)
+    ]
+    made = [Case.of(each.layer, each.x) for each in cases]
+    return Pair.of_runs(made, runs, (a.lane, b.lane), (a.declared, b.declared))

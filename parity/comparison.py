@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from parity.record import EdgeRecord, LaneRecord
 from parity.sentence import sentence
 from parity.verdicts import Verdict
+
+if TYPE_CHECKING:
+    from parity.pair import Pair
 
 WORST_FIRST: Final = (
     Verdict.NONDETERMINISTIC,
@@ -32,12 +35,13 @@ class Comparison(EdgeRecord):
     """Two lanes on one layer: record.verdict, record.first_stage, record.stages["weight.codes"].n_different.
 
     Unlike a run's record, `stages` holds every common stage also where all are identical. `cell` says what was
-    compared, `rerun` is the call that does it again. For a model, `layers` maps each layer's name to its record, and
-    everything else is that of the first layer with the worst verdict.
+    compared, `rerun` is the call that does it again, `pair` runs both lanes once more for their tensors. For a model,
+    `layers` maps each layer's name to its record, and everything else is that of the first with the worst verdict.
     """
 
     lanes: tuple[LaneRecord, LaneRecord]
     rerun: str
+    pair: Callable[[], Pair] = field(repr=False, compare=False)
     layers: Mapping[str, Comparison] = field(default_factory=lambda: MappingProxyType({}))
 
     @property

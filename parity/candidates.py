@@ -1,0 +1,188 @@
+"""What a lane would have computed had it carried out another scheme: the stages of one operand, or of the product."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from parity.diff import diff_stage, equal_cases
+from parity.flips import Flip, Flips, differences, field_text, flipped, flips_of, forward_only, rule_flip, value_text
+from parity.lanes import Flow
+from parity.pair import Case, Pair, Side
+from parity.transplant import layer_output, operand_stages
+from quant import ProductRules, QuantScheme, TensorScheme, rules_named
+from quant.legality import INPUT_DTYPES
+from quant.rule_sets import RULE_SETS
+from quant.rules import enumeration_of
+from quant.scheme import ResolvedScheme
+
+Stages = Mapping[str, Tensor]
+
+
+class Candidates(Protocol):
+    """The schemes near a base, and what they give; `wanted` is what lane B gave at each of `stages`, [cases, ...]."""
+
+    @property
+    def stages(self) -> tuple[str, ...]: ...
+    @property
+    def wanted(self) -> Stages: ...
+    @property
+    def joint(self) -> Sequence[Flips]: ...
+    def made(self, flips: Flips, until: str, case: int | None = None) -> Stages:
+        """The stages up to `until`, of one case as a stack of one, or of all. Raises ValueError for no scheme."""
+        ...
+
+    def single(self, after: Flips, until: str) -> Iterator[Flip]:
+        """Every flip that can move a bit at `until` or before, of the base with the flips before it."""
+        ...
+
+    def value(self, field: str) -> str:
+        """What the base has for a field."""
+        ...
+
+
+def reproduces(candidates: Candidates, flips: Flips, until: str, case: int | None = None) -> bool:
+    """Whether every stage up to `until` has lane B's bits, in one case or in all."""
+    try:
+        made = candidates.made(flips, until, case)
+    except ValueError:
+        return False
+    for stage in candidates.stages[: candidates.stages.index(until) + 1]:
+        wanted = _of_case(candidates.wanted[stage], case)
+        if stage not in made or made[stage].shape != wanted.shape:
+            return False
+        if not bool(equal_cases(stage, made[stage], wanted).all()):
+            return False
+    return True
+
+
+def remaining(candidates: Candidates, flips: Flips, stage: str, case: int | None = None) -> int | None:
+    """How many elements of a stage differ from lane B's; None where the flips make no scheme."""
+    try:
+        made = candidates.made(flips, stage, case).get(stage)
+    except ValueError:
+        return None
+    return diff_stage(stage, made, _of_case(candidates.wanted[stage], case)).n_different
+
+
+def _of_case(stack: Tensor, case: int | None) -> Tensor:
+    return stack if case is None else stack[case : case + 1]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class OperandCandidates:
+    """The stages of the weight or the input, made from lane A's tensors: all cases at once, for nothing here is summed.
+
+    base is lane A's scheme, resolved and stacked; joint are the differences of the scheme that B declares and of the
+    named sets.
+    """
+
+    stages: tuple[str, ...]
+    wanted: Stages
+    x: Tensor
+    base: ResolvedScheme
+    fake: bool
+    joint: Sequence[Flips]
+
+    @classmethod
+    def of(cls, pair: Pair, operand: str, flow: Flow) -> OperandCandidates:
+        """Candidates for lane B's stages of an operand, starting from A's scheme in a flow."""
+        x = torch.stack([(case.weight if operand == "weight" else case.x).cpu() for case in pair.cases])
+        scheme, declared = (_resolved(side.scheme, operand, x.dtype) for side in (pair.a, pair.b))
+        named = (replace(scheme, rules=rules) for rules in RULE_SETS.values())
+        joint = [differences(scheme, forward_only(other)) for other in (declared, *named)]
+        stages = pair.operand_stages(operand)
+        return cls(
+            stages=stages,
+            wanted={stage: pair.b.stacked(stage) for stage in stages},
+            x=x,
+            base=scheme,
+            fake=flow is Flow.QAT_PREPARE,
+            joint=tuple(flips for flips in dict.fromkeys(joint) if flips),
+        )
+
+    def made(self, flips: Flips, until: str, case: int | None = None) -> Stages:
+        scheme = flipped(self.base, flips)
+        operand, _, last = until.partition(".")
+        stages = operand_stages(_of_case(self.x, case), scheme, fake=self.fake, until=last)
+        return {f"{operand}.{name}": value for name, value in stages.items()}
+
+    def single(self, after: Flips, until: str) -> Iterator[Flip]:
+        operand, _, last = until.partition(".")
+        scale = self.wanted.get(f"{operand}.scale")
+        smallest = () if scale is None else (scale.double().nan_to_num().amin().item(),)
+        yield from flips_of(flipped(self.base, after), self.x.dtype, last, smallest)
+
+    def value(self, field: str) -> str:
+        return field_text(self.base, field)
+
+
+def _resolved(scheme: QuantScheme, operand: str, dtype: torch.dtype) -> ResolvedScheme:
+    tensor: TensorScheme | None = scheme.weight if operand == "weight" else scheme.activation
+    assert tensor is not None
+    return forward_only(tensor.stacked().resolved(dtype))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class ProductCandidates:
+    """The output, made from lane B's own operands, so that what it inherited is no cause; one case at a time, because
+    a native product depends on shape and strides.
+    """
+
+    wanted: Stages
+    cases: Sequence[Case]
+    side: Side
+    base: QuantScheme
+    joint: Sequence[Flips]
+    stages: tuple[str, ...] = ("output",)
+
+    @classmethod
+    def of(cls, pair: Pair) -> ProductCandidates:
+        """Candidates for lane B's output, starting from A's product rules."""
+        base = pair.a.scheme
+        others = (pair.b.scheme, *(replace(base, product=rules_named(name)[1]) for name in RULE_SETS))
+        joint = [_product_differences(base, other, pair.cases[0].weight.dtype) for other in others]
+        return cls(
+            wanted={"output": pair.b.stacked("output")},
+            cases=pair.cases,
+            side=pair.b,
+            base=base,
+            joint=tuple(flips for flips in dict.fromkeys(joint) if flips),
+        )
+
+    def made(self, flips: Flips, until: str, case: int | None = None) -> Stages:
+        rules = {k: v for flip in flips if not flip.field.startswith("scheme.") for k, v in flip.changes}
+        values: dict[str, Any] = {k: v for flip in flips if flip.field.startswith("scheme.") for k, v in flip.changes}
+        scheme = replace(self.base, product=replace(self.base.product, **rules), **values)
+        chosen = range(len(self.cases)) if case is None else (case,)
+        return {until: torch.stack([layer_output(self.cases[i], self.side.traces[i], scheme) for i in chosen])}
+
+    def single(self, after: Flips, until: str) -> Iterator[Flip]:
+        for field in ProductRules.decisions():
+            for member in enumeration_of(ProductRules, field):
+                if member != getattr(self.base.product, field):
+                    yield rule_flip(field, member)
+        own = self.base.resolved_output_dtype(self.cases[0].weight.dtype)
+        yield from (_output_flip(dtype) for dtype in INPUT_DTYPES if dtype is not own)
+
+    def value(self, field: str) -> str:
+        if field == "scheme.output_dtype":
+            return value_text(self.base.resolved_output_dtype(self.cases[0].weight.dtype))
+        return str(getattr(self.base.product, field))
+
+
+def _output_flip(dtype: torch.dtype) -> Flip:
+    return Flip("scheme.output_dtype", value_text(dtype), (("output_dtype", dtype),))
+
+
+def _product_differences(scheme: QuantScheme, other: QuantScheme, dtype: torch.dtype) -> Flips:
+    values = [(name, getattr(other.product, name)) for name in ProductRules.decisions()]
+    found = [rule_flip(name, value) for name, value in values if value != getattr(scheme.product, name)]
+    wanted = other.resolved_output_dtype(dtype)
+    if wanted is not scheme.resolved_output_dtype(dtype):
+        found.append(_output_flip(wanted))
+    return tuple(found)

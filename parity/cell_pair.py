@@ -1,0 +1,69 @@
+"""Two lanes of a cell with their tensors, on its own inputs and on others of its configuration."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from parity.backends.registry import backend_named
+from parity.cases import input_of, layer_of
+from parity.cells import Cell, illegal_reason, parse_cell
+from parity.edges import edges_of
+from parity.inputs import input_digests, make_inputs
+from parity.lane_run import LaneRun, rules_of, run_lane
+from parity.lanes import Lane, parse_lane
+from parity.pair import Case, Pair
+from parity.schemes import scheme_of
+
+# The inputs that tell decisions apart beside a cell's own. None holds NaN or infinity: a lane that differs there alone
+# would leave a cell without them unexplained.
+SIBLINGS: Final = (
+    *(("directed", str(case)) for case in range(4)),
+    *(("ties", "0"), ("ties", "1"), ("eps_edge", "0"), ("outlier", "0"), ("integers", "0"), ("random", "0")),
+)
+
+
+def cell_pair(cell_id: str, edge_text: str) -> Pair:
+    """Two lanes, LANE~LANE, on a cell and on its siblings; a sibling on which a lane does not run is left out.
+
+    Raises ValueError for a cell or a lane that is none, for an illegal cell, and where a lane does not run.
+    """
+    cell = parse_cell(cell_id)
+    a, b = _lanes(edge_text)
+    reason = illegal_reason(cell)
+    if reason is not None:
+        raise ValueError(f"the cell {cell_id!r} is illegal ({reason}), so there are no bits to explain")
+    found = [_runs(a, b, each) for each in _configuration(cell)]
+    schemes = (scheme_of(cell, rules_of(a)), scheme_of(cell, rules_of(b)))
+    return Pair.of_runs([case for case, _ in found], [runs for _, runs in found], (a, b), schemes)
+
+
+def _lanes(text: str) -> tuple[Lane, Lane]:
+    """The lanes of LANE~LANE, a declared edge or not."""
+    a, tilde, b = text.partition("~")
+    if not tilde:
+        raise ValueError(f"{text!r} is not an edge; write two lanes, for example engine:ptq~engine.torchao:ptq")
+    return parse_lane(a), parse_lane(b)
+
+
+def _configuration(cell: Cell) -> list[Cell]:
+    """The cell itself, then its siblings."""
+    siblings = [cell.at(family=family, case=case) for family, case in SIBLINGS]
+    return list(dict.fromkeys((cell, *siblings)))
+
+
+def _runs(a: Lane, b: Lane, cell: Cell) -> tuple[Case, tuple[LaneRun, LaneRun]]:
+    """Inputs as a run makes them, and what both lanes did with them."""
+    inputs = make_inputs([cell], [scheme_of(cell, rules) for rules in _rule_sets(cell)])
+    digest = input_digests(inputs)[0]
+    runs = (run_lane(a, cell, inputs, digest), run_lane(b, cell, inputs, digest))
+    return Case.of(layer_of(cell, inputs, "cpu"), input_of(cell, inputs, "cpu")), runs
+
+
+def _rule_sets(cell: Cell) -> tuple[str, ...]:
+    """The rule sets at whose scales a run lays the cell's ties: those of every lane that can run here."""
+    edges = edges_of(cell)
+    run: dict[Lane, bool] = {}
+    for lane in dict.fromkeys(lane for edge in edges for lane in (edge.a, edge.b)):
+        run[lane] = backend_named(lane.backend).unrun(lane) is None
+    paired = {lane for edge in edges if run[edge.a] and run[edge.b] for lane in (edge.a, edge.b)}
+    return tuple(dict.fromkeys(rules_of(lane) for lane in run if lane in paired))

@@ -1,0 +1,171 @@
+"""parity.explain(record): where two lanes part first, what is inherited, and which decisions make one the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import product
+from typing import Final
+
+import torch
+
+from parity.attribution import Attribution, attribute, needed
+from parity.candidates import Candidates, OperandCandidates, ProductCandidates, reproduces
+from parity.cell_pair import cell_pair
+from parity.cells import parse_cell
+from parity.comparison import Comparison
+from parity.evaluate import evaluate
+from parity.explanation import Cause, Explanation
+from parity.flips import Flip, Flips
+from parity.lanes import Flow
+from parity.oracle import Form, blame
+from parity.pair import Pair
+from parity.record import EdgeRecord
+from parity.transplant import inherited
+from quant import QuantScheme, TensorScheme
+
+# Sets that fit alike are listed up to here; a list that long says that the inputs tell them not apart.
+_ALTERNATIVES: Final = 8
+OPERANDS: Final = ("input", "weight")
+
+
+def explain(record_or_cell: EdgeRecord | str, edge: str | None = None) -> Explanation:
+    """Why the two lanes of a comparison, of a run's record, or of a cell's edge part.
+
+    A Comparison is explained from its own lanes and inputs; a record or a cell's id is computed again, with other
+    inputs of its configuration beside it. For a cell, edge names any two lanes: "engine:ptq~engine.torchao:ptq".
+    Raises ValueError for what is no cell or no lane, and for lanes that did not both run.
+    """
+    if isinstance(record_or_cell, Comparison):
+        chosen = record_or_cell
+        return explain_pair(chosen.pair(), cell=chosen.cell, edge=chosen.edge)
+    if isinstance(record_or_cell, EdgeRecord):
+        cell, edge = record_or_cell.cell, record_or_cell.edge
+    else:
+        cell = record_or_cell
+    if edge is None:
+        raise ValueError(f"the cell {cell!r} has several lanes; name two as edge, like 'engine:ptq~engine.torchao:ptq'")
+    return explain_pair(cell_pair(cell, edge), cell=cell, edge=edge)
+
+
+def explain_pair(pair: Pair, *, cell: str, edge: str) -> Explanation:
+    """The same from two lanes whose tensors are at hand; the first case is the one explained."""
+    first = pair.first_stage
+    found = Explanation(
+        cell=cell, edge=edge, causes=(), undetermined=(), explained=1.0, first_stage=first, reason="nothing differs"
+    )
+    if first is None:
+        return replace(found, reason=f"{pair.a.lane} and {pair.b.lane} have equal bits at every stage")
+    found = replace(found, explained=0.0, reason="", right=_right(pair, first))
+    base = pair if _follows(pair, pair.a.lane.flow) else pair.swapped
+    if base is not pair and not _follows(base, base.a.lane.flow):
+        reason = "neither lane is what the engine makes of the scheme it declares, so there is nothing to start from"
+        return replace(found, reason=reason)
+    sets, explained = _attributed(base)
+    causes = [_swapped(each) if base is not pair else each for each in sets]
+    if causes:
+        found = replace(found, causes=causes[0], undetermined=tuple(causes[1:]))
+    return replace(found, explained=explained, inherited=inherited(pair, first, pair.b.scheme))
+
+
+def _parts(pair: Pair, flow: Flow) -> dict[str, Candidates]:
+    """What is explained apart: each operand, then the product of lane B's operands; lane A's scheme in a flow."""
+    parts: dict[str, Candidates] = {
+        operand: OperandCandidates.of(pair, operand, flow) for operand in OPERANDS if pair.operand_stages(operand)
+    }
+    if "output" in pair.stages:
+        parts["output"] = ProductCandidates.of(pair)
+    return parts
+
+
+def _follows(pair: Pair, flow: Flow) -> bool:
+    """Whether the engine, under what lane A declares and in this flow, gives A's bits at every stage in every case."""
+    alone = Pair(cases=pair.cases, a=pair.a, b=pair.a)
+    try:
+        parts = _parts(alone, flow)
+    except ValueError:
+        return False
+    return all(reproduces(part, (), part.stages[-1]) for part in parts.values())
+
+
+def _attributed(pair: Pair) -> tuple[list[tuple[Cause, ...]], float]:
+    """The smallest sets of causes for all parts together, and the share of differing elements they reproduce."""
+    parts = _parts(pair, pair.b.lane.flow)
+    found = {name: attribute(part) for name, part in parts.items()}
+    if any(attribution.unexplained is not None for attribution in found.values()):
+        return [], _share(pair, parts, found)
+    chosen = [
+        [(part, needed(part, flips, 0)) for flips in found[name].sets[:_ALTERNATIVES]] for name, part in parts.items()
+    ]
+    flows = (pair.a.lane.flow, pair.b.lane.flow)
+    moved = () if flows[0] is flows[1] or _follows(pair, flows[1]) else (Cause("flow", *map(str, flows)),)
+    joint = [moved + _causes(combination) for combination in product(*chosen)]
+    sets = {frozenset(causes): causes for causes in reversed(joint)}
+    fewest = min(map(len, sets))
+    return [causes for causes in reversed(sets.values()) if len(causes) == fewest][:_ALTERNATIVES], 1.0
+
+
+def _causes(combination: Sequence[tuple[Candidates, Flips]]) -> tuple[Cause, ...]:
+    """One cause a decision, however many parts it acts in."""
+    told = [_cause(part, flip) for part, flips in combination for flip in flips]
+    return tuple(dict.fromkeys(told))
+
+
+def _cause(part: Candidates, flip: Flip) -> Cause:
+    return Cause(flip.field, part.value(flip.field), flip.value)
+
+
+def _swapped(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
+    return tuple(Cause(field, b, a) for field, a, b in causes)
+
+
+def _share(pair: Pair, parts: dict[str, Candidates], found: dict[str, Attribution]) -> float:
+    """Reproduced elements over differing ones, below 1; stages after an unexplained one count as not reproduced."""
+    total = reproduced = 0
+    for name, part in parts.items():
+        lost = found[name].unexplained
+        for stage in part.stages:
+            different = pair.diff(stage).n_different
+            total += different
+            if lost is None or part.stages.index(stage) < part.stages.index(lost):
+                reproduced += different
+            elif stage == lost:
+                reproduced += max(0, different - found[name].remaining)
+    return min(reproduced, total - 1) / total if total else 0.0
+
+
+def _right(pair: Pair, stage: str) -> str | None:
+    """The one lane of two with one declaration that the oracle finds to follow it at the first stage that differs."""
+    operand, _, _ = stage.partition(".")
+    if operand not in OPERANDS:
+        return None
+    scheme = _of_operand(pair.a.scheme, operand)
+    if scheme is None or scheme != _of_operand(pair.b.scheme, operand):
+        return None
+    case = pair.cases[0]
+    x = case.weight if operand == "weight" else case.x
+    follows = []
+    for side in (pair.a, pair.b):
+        with torch.no_grad():
+            judged = blame(
+                side.traces[0],
+                scheme,
+                x,
+                operand="weight" if operand == "weight" else "input",
+                fake=side.lane.flow is Flow.QAT_PREPARE,
+                output_dtype=x.dtype,
+                form=Form.BULK,
+            )
+        if judged.stage != stage:
+            follows.append(str(side.lane))
+    return follows[0] if len(follows) == 1 else None
+
+
+def _of_operand(scheme: QuantScheme, operand: str) -> TensorScheme | None:
+    return scheme.weight if operand == "weight" else scheme.activation
+
+
+def differing_edges(cell_id: str) -> tuple[str, ...]:
+    """The declared edges of a cell whose lanes both run on its own inputs and part there."""
+    found = evaluate([parse_cell(cell_id)])
+    return tuple(record.edge for record in found.edges if record.stages)

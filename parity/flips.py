@@ -1,0 +1,203 @@
+"""What attribution may change in a scheme: every acting decision and every resolved value, each to its other values."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from typing import Any, Final
+
+import torch
+
+from parity.bits import dtype_name
+from quant import Mapping as RangeMapping
+from quant import PerAxis, PerGroup, PerRow, PerTensor, PerToken, Rules, TensorScheme, ZeroPointDomain
+from quant import decisions as d
+from quant.computed import code_dtype_of, origin_dtype_of, qparam_dtype_of, quotient_dtype_of, rescale_dtype_of
+from quant.granularity import Granularity, Stacked
+from quant.legality import INTEGER_DTYPES, SCALE_DTYPES
+from quant.relevance import relevant
+from quant.rules import enumeration_of
+from quant.scheme import ResolvedScheme
+
+# The gradient's decisions move no stage of a forward pass; held at identity they exclude no other decision.
+_FORWARD: Final[Mapping[str, StrEnum]] = {
+    "gradient_mask": d.GradientMask.ROUNDED,
+    "gradient_product": d.GradientProduct.IDENTITY,
+    "float_gradient_product": d.GradientProduct.IDENTITY,
+}
+# The last decision, in the order they act, that can move each stage of an operand; two act in every step.
+_LAST: Final = {"scale": "zero_scale_at", "zero_point": "zero_point_offset", "codes": "nan_code"}
+_EVERYWHERE: Final = ("float64_cast", "subnormals")
+_FIRST_STAGE: Final = {"scheme.zero_point_dtype": "zero_point"}
+_ORDER: Final = ("scale", "zero_point", "codes", "dequantized")
+
+
+@dataclass(frozen=True, slots=True)
+class Flip:
+    """One change: `field` and `value` as an explanation writes them, `changes` as (attribute, value) pairs.
+
+    A field of Rules or ProductRules has its own name; a value of the resolved scheme is "scheme.scale_dtype".
+    """
+
+    field: str
+    value: str
+    changes: tuple[tuple[str, Any], ...]
+
+
+Flips = tuple[Flip, ...]
+
+
+def forward_only(scheme: ResolvedScheme) -> ResolvedScheme:
+    """The scheme under rules that compute the same stages, with no gradient to exclude a flip and no lossy refused."""
+    return replace(scheme, rules=replace(scheme.rules.with_values(**_FORWARD), refuse_lossy=False))
+
+
+def flipped(scheme: ResolvedScheme, flips: Iterable[Flip]) -> ResolvedScheme:
+    """The scheme with these changes. Raises ValueError where they have no meaning."""
+    rules: dict[str, Any] = {}
+    values: dict[str, Any] = {}
+    for flip in flips:
+        (values if flip.field.startswith("scheme.") else rules).update(flip.changes)
+    return replace(scheme, rules=replace(scheme.rules, **rules), **values)
+
+
+def value_text(value: object) -> str:
+    """A value as an explanation writes it: divide, bfloat16, 2**-23, [-8, 7], PerGroup(size=32)."""
+    if isinstance(value, torch.dtype):
+        return dtype_name(value)
+    if isinstance(value, float) and (exact := torch.frexp(torch.tensor(value, dtype=torch.float64)))[0] == 0.5:
+        return f"2**{int(exact[1]) - 1}"
+    return str(value.inner if isinstance(value, Stacked) else value)
+
+
+def field_text(scheme: TensorScheme, field: str) -> str:
+    """The value that a scheme has for a flip's field."""
+    if field == "scheme.qmin/qmax":
+        return f"[{scheme.qmin}, {scheme.qmax}]"
+    name = field.removeprefix("scheme.")
+    return value_text(getattr(scheme.rules if name == field else scheme, name))
+
+
+def rule_flip(field: str, value: Any) -> Flip:
+    """One decision at another value."""
+    return Flip(field, str(value), ((field, value),))
+
+
+def differences(scheme: ResolvedScheme, other: ResolvedScheme) -> Flips:
+    """The flips that make one scheme the other, as far as forward stages go."""
+    rules = other.rules.differences(scheme.rules)
+    found = [rule_flip(field, value) for field, value, _ in rules if field not in _FORWARD]
+    for name in ("mapping", "preserve_zero", "scale_dtype", "zero_point_dtype", "eps", "granularity"):
+        if getattr(scheme, name) != getattr(other, name):
+            found.append(_scheme_flip(name, getattr(other, name)))
+    if (scheme.qmin, scheme.qmax) != (other.qmin, other.qmax):
+        found.append(_grid_flip(other.bits, other.qmin, other.qmax))
+    return tuple(found)
+
+
+def flips_of(scheme: ResolvedScheme, dtype: torch.dtype, stage: str, eps: Iterable[float]) -> Iterator[Flip]:
+    """Every single flip that can move a bit at `stage` ("codes") or before, of values that are not provably equal.
+
+    `eps` are numbers to be tried beside the properties of the dtypes there are.
+    """
+    last = _LAST.get(stage)
+    names = Rules.decisions()
+    acting = {*relevant(scheme, dtype)} - _FORWARD.keys()
+    reached = {*names} if last is None else {*names[: names.index(last) + 1], *_EVERYWHERE}
+    for field in (name for name in names if name in acting & reached):
+        classes = {_class_of(scheme, dtype, field)}
+        for member in enumeration_of(Rules, field):
+            try:
+                same = _class_of(replace(scheme, rules=scheme.rules.with_values(**{field: member})), dtype, field)
+            except ValueError:  # it excludes another decision, so only the two together can be tried
+                same = member
+            if same not in classes:
+                classes.add(same)
+                yield rule_flip(field, member)
+    for flip in _scheme_flips(scheme, dtype, eps):
+        if _ORDER.index(_FIRST_STAGE.get(flip.field, "scale")) <= _ORDER.index(stage):
+            yield flip
+
+
+def _class_of(scheme: ResolvedScheme, dtype: torch.dtype, field: str) -> object:
+    """What a decision comes to: two of its values with equal results are provably one."""
+    rules = scheme.rules
+    value = getattr(rules, field)
+    if field == "qparam_dtype":
+        return qparam_dtype_of(scheme, dtype)
+    if field == "code_dtype":
+        promoted = value is d.CodeDtype.PROMOTED
+        quotient = code_dtype_of(scheme, dtype)
+        if scheme.zero_point_domain is not ZeroPointDomain.FLOAT:
+            return quotient
+        offset = scheme.scale_dtype if promoted else quotient
+        return quotient_dtype_of(scheme, dtype), origin_dtype_of(scheme, dtype), offset
+    if field == "float_rescale_dtype":
+        return rescale_dtype_of(scheme, dtype)
+    if field == "rescale_dtype":
+        # A product of exact operands that is rounded to fp32 and then to O, or to O at once, is the same.
+        wide = torch.promote_types(dtype, scheme.scale_dtype)
+        exact = rescale_dtype_of(scheme, dtype) is wide and wide is not torch.float64 and scheme.bits <= 8
+        return torch.float32 if exact else rescale_dtype_of(scheme, dtype)
+    if field == "subtract_dtype":
+        resolved = {"output": dtype, "scale": scheme.scale_dtype, "float32": torch.float32}
+        return resolved.get(value.value, value)
+    if field == "zero_point_add_dtype":
+        wide = code_dtype_of(scheme, dtype)
+        z = scheme.zero_point_dtype
+        if value is d.ZeroPointAddDtype.PROMOTED and z is not None:
+            return torch.promote_types(wide, z)
+        return wide if value is d.ZeroPointAddDtype.CODE else torch.float32
+    return value
+
+
+def _scheme_flips(scheme: ResolvedScheme, dtype: torch.dtype, eps: Iterable[float]) -> Iterator[Flip]:
+    for scale_dtype in SCALE_DTYPES:
+        if scale_dtype is not scheme.scale_dtype:
+            yield _scheme_flip("scale_dtype", scale_dtype)
+    for value in dict.fromkeys((*_properties(dtype), 1e-6, 1e-5, 1e-12, *eps)):
+        if value != scheme.eps and value > 0:
+            yield _scheme_flip("eps", value)
+    if scheme.mapping is RangeMapping.ASYMMETRIC:
+        yield _scheme_flip("preserve_zero", not scheme.preserve_zero)
+    for mapping in RangeMapping:
+        if mapping is not scheme.mapping:
+            yield _scheme_flip("mapping", mapping)
+    for grid in _grids(scheme.bits):
+        if grid[1:] != (scheme.qmin, scheme.qmax):
+            yield _grid_flip(*grid)
+    inner = scheme.granularity.inner if isinstance(scheme.granularity, Stacked) else scheme.granularity
+    others: tuple[Granularity, ...] = (PerTensor(), PerAxis(0), PerToken(), PerRow(), *map(PerGroup, (16, 32, 64, 128)))
+    for granularity in others:
+        if granularity != inner:
+            yield _scheme_flip("granularity", Stacked(granularity))
+    if scheme.zero_point_domain is not ZeroPointDomain.NONE:
+        floats = (dtype, torch.float32) if scheme.zero_point_domain is ZeroPointDomain.FLOAT else ()
+        for zero_point_dtype in dict.fromkeys((*INTEGER_DTYPES, *floats, *SCALE_DTYPES[:3])):
+            if zero_point_dtype is not scheme.zero_point_dtype:
+                yield _scheme_flip("zero_point_dtype", zero_point_dtype)
+
+
+def _scheme_flip(name: str, value: Any) -> Flip:
+    return Flip(f"scheme.{name}", value_text(value), ((name, value),))
+
+
+def _grid_flip(bits: int, qmin: int, qmax: int) -> Flip:
+    return Flip("scheme.qmin/qmax", f"[{qmin}, {qmax}]", (("bits", bits), ("qmin", qmin), ("qmax", qmax)))
+
+
+def _grids(bits: int) -> Iterator[tuple[int, int, int]]:
+    """(bits, qmin, qmax): signed, without the lowest code, unsigned, and each of them with one bit less."""
+    for width in (bits, bits - 1):
+        half = 2**width // 2
+        if half > 1:
+            yield bits, -half, half - 1
+            yield bits, 1 - half, half - 1
+            yield bits, 0, 2 * half - 1
+
+
+def _properties(dtype: torch.dtype) -> Iterator[float]:
+    for of in (dtype, torch.float32, torch.bfloat16, torch.float16):
+        yield torch.finfo(of).eps
+        yield torch.finfo(of).smallest_normal

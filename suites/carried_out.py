@@ -1,0 +1,35 @@
+"""A lane that carries out a scheme of its own, whatever scheme it is asked for, and can spoil what it computed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from torch import Tensor, nn
+
+from parity.backends.engine import EngineBackend
+from parity.lanes import Flow, Lane
+from parity.trace import Trace
+from quant import QuantScheme
+
+Spoil = Callable[[Tensor], Tensor]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class CarriedOut:
+    """The engine's PTQ under `scheme`; spoiled = what becomes of the tensor of a stage."""
+
+    scheme: QuantScheme
+    spoiled: Mapping[str, Spoil] = field(default_factory=dict)
+    name: str = "carried_out"
+    flows: tuple[Flow, ...] = (Flow.PTQ,)
+
+    def unrun(self, lane: Lane) -> str | None:
+        return None
+
+    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
+        computed = EngineBackend().trace(Lane(backend="engine", flow=Flow.PTQ), layer, x, self.scheme, steps)
+        return Trace(
+            replace(stage, tensor=self.spoiled[stage.name](stage.tensor)) if stage.name in self.spoiled else stage
+            for stage in computed
+        )
