@@ -6,8 +6,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from quant.decisions import Accumulate
 from quant.fake import Operand, fake_operand
 from quant.linear import LayerStages
+from quant.lookup import lookup
 from quant.scheme import QuantScheme
 from quant.stored import StoredWeight
 
@@ -68,7 +70,7 @@ class FakeQuantizedEmbedding(nn.Embedding):
 def lookup_stages(
     indices: Tensor, weight: Operand, scheme: QuantScheme, dtype: torch.dtype, padding_idx: int | None
 ) -> LayerStages:
-    """Rows of the dequantized table, in the scheme's output dtype.
+    """Rows of the dequantized table, in the scheme's output dtype; under accumulate exact their gradient is exact too.
 
     indices of any shape into a table [entries, width]; or [S, ...] into stacked tables [S, entries, width].
     """
@@ -77,6 +79,8 @@ def lookup_stages(
         width = table.shape[-1]
         flat = indices.reshape(len(table), -1, 1).expand(-1, -1, width)
         output = table.gather(1, flat).reshape(*indices.shape, width)
+    elif scheme.product.accumulate == Accumulate.EXACT:
+        output = lookup(table, indices, padding_idx)
     else:
         output = F.embedding(indices, table, padding_idx)
     return LayerStages(input=None, weight=weight, output=output.to(scheme.resolved_output_dtype(dtype)))
