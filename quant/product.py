@@ -97,9 +97,10 @@ def _native(x: Tensor, w: Tensor, bias: Tensor | None, rules: ProductRules, dtyp
 
 
 def _cut(x: Tensor, rules: ProductRules) -> Tensor:
-    """An operand as a product of lower precision sees it, in its own dtype."""
+    """An operand as a product of lower precision sees it, in its own dtype or, cut from fp16 to bf16, in fp32."""
     if rules.operand_precision is d.OperandPrecision.BFLOAT16:
-        return narrow(narrow(x, torch.bfloat16), x.dtype)
+        # 65504 is 65536 in bf16, which fp16 does not hold
+        return narrow(narrow(x, torch.bfloat16), torch.float32 if x.dtype is torch.float16 else x.dtype)
     return round_to_tf32(x.float()).to(x.dtype) if rules.operand_precision is d.OperandPrecision.TF32 else x
 
 

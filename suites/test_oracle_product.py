@@ -92,7 +92,6 @@ def test_quant_sums_as_declared(accumulate: str, bias_add: str, output: str) -> 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_quant_cuts_operands_as_declared(precision: str, dtype: torch.dtype) -> None:
     x, w, bias = operands(dtype)
-    w[5, :3] = 1.0  # largest values of float16 have a test of their own
     rules = EXACT.with_values(operand_precision=precision)
     assert same_bits(linear_product(x, w, bias, rules, dtype), oracle.product(x, w, bias, rules, dtype))
 
@@ -103,7 +102,6 @@ def test_exact_product_of_what_is_not_finite() -> None:
     assert same_bits(linear_product(x, w, bias, EXACT, torch.float32), oracle.product(x, w, bias, EXACT, torch.float32))
 
 
-@pytest.mark.xfail(strict=True, reason="an operand cut to bfloat16 is put back into float16, where 65504 is infinite")
 def test_bfloat16_precision_has_bfloat16s_range() -> None:
     x, w = torch.full((1, 1), 65504.0, dtype=torch.float16), torch.ones(1, 1, dtype=torch.float16)
     rules = EXACT.with_values(operand_precision="bfloat16")
