@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from kernels.narrow import narrow
+from kernels.round_to_odd import add_to_odd
 
 
 def divide(a: Tensor, b: Tensor | float) -> Tensor:
@@ -34,6 +35,19 @@ def reciprocal(t: Tensor) -> Tensor:
     return divide(torch.ones((), dtype=t.dtype, device=t.device), t)
 
 
+def reciprocal_to_odd(t: Tensor) -> Tensor:
+    """reciprocal_to_odd(t) = odd_53(1 / t) of float64 `t`, which narrow then rounds to any narrower dtype only once.
+
+    For |t| from 2^-996 to 2^996; beyond, the last bit may be R(1 / t)'s. Zero, infinity and NaN are as in 1 / t.
+    """
+    q = t.reciprocal()
+    product = q * t
+    (q_high, q_low), (t_high, t_low) = _halves(q), _halves(t)
+    lost = q_low * t_low - (((product - q_high * t_high) - q_low * t_high) - q_high * t_low)  # Dekker 1971
+    rest = (1.0 - product) - lost  # 1 - q * t exactly, which is a float64 for a correctly rounded q
+    return torch.where(rest.isfinite(), add_to_odd(q, rest * q), q)
+
+
 def divide_by_reciprocal(a: Tensor, c: float) -> Tensor:
     """divide_by_reciprocal(a, c) = R_d(a * R_p(1 / R_p(c))), p being float64 for float64 tensors and float32 otherwise.
 
@@ -43,6 +57,13 @@ def divide_by_reciprocal(a: Tensor, c: float) -> Tensor:
     wide = _computes_in(a.dtype)
     inverse = reciprocal(torch.full((), c, dtype=wide, device=a.device))
     return narrow(a.to(wide) * inverse, a.dtype)
+
+
+def _halves(t: Tensor) -> tuple[Tensor, Tensor]:
+    """t as a sum of two numbers of 26 bits, whose products are exact (Veltkamp)."""
+    scaled = (2.0**27 + 1) * t
+    high = scaled - (scaled - t)
+    return high, t - high
 
 
 def _computes_in(dtype: torch.dtype) -> torch.dtype:

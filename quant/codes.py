@@ -158,6 +158,10 @@ def _clamp(codes: Tensor, scheme: ResolvedScheme) -> Tensor:
     if rules.code_clamp is d.CodeClamp.AFTER_INT32:
         beyond = (codes >= 2.0**31) | (codes < -(2.0**31))
         codes = codes.masked_fill(beyond, qmin)  # they are INT_MIN, which the clamp raises to qmin
-    if rules.clamp_bound is d.ClampBound.EXACT and not _holds_grid(codes.dtype, scheme):
-        codes = codes.float()
-    return codes.clamp(qmin, qmax)
+    return beside_bounds(codes, scheme).clamp(qmin, qmax)
+
+
+def beside_bounds(codes: Tensor, scheme: ResolvedScheme) -> Tensor:
+    """codes, in fp32 where `clamp_bound` keeps bounds exact that their own dtype would round (torch rounds them)."""
+    exact = scheme.rules.clamp_bound is d.ClampBound.EXACT
+    return codes.float() if exact and not _holds_grid(codes.dtype, scheme) else codes

@@ -73,6 +73,19 @@ def quotient_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype
     return torch.promote_types(quotient, origin_dtype_of(scheme, dtype))
 
 
+def clamped_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
+    """Dtype of the codes before their clamp: that of the quotient, or of the addition of an integer zero point."""
+    quotient, rules = quotient_dtype_of(scheme, dtype), scheme.rules
+    fused = rules.zero_point_add is d.ZeroPointAdd.BEFORE_ROUND_FMA
+    if scheme.zero_point_domain is not ZeroPointDomain.INT or fused:
+        return quotient
+    if rules.zero_point_add_dtype is d.ZeroPointAddDtype.FLOAT32:
+        return torch.float32
+    assert scheme.zero_point_dtype is not None
+    promoted = rules.zero_point_add_dtype is d.ZeroPointAddDtype.PROMOTED
+    return torch.promote_types(quotient, scheme.zero_point_dtype) if promoted else quotient
+
+
 def rescale_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
     """T, the dtype of (q - z) * s for an output of `dtype`; the FLOAT domain declares its own, a fused one is fp32."""
     in_float_domain = scheme.zero_point_domain is ZeroPointDomain.FLOAT

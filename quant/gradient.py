@@ -7,7 +7,7 @@ from torch import Tensor
 
 from kernels.divide import divide
 from quant import decisions as d
-from quant.codes import unrounded_code_values
+from quant.codes import beside_bounds, unrounded_code_values
 from quant.computed import quotient_dtype_of, rescale_dtype_of
 from quant.device import cast, op
 from quant.granularity import groups_of
@@ -17,11 +17,15 @@ from quant.quotient import reciprocal_of, scale_in_use
 
 
 def straight_through_mask(x: Tensor, unclamped: Tensor, qparams: QParams) -> Tensor | None:
-    """True where the gradient passes: the code before its clamp lies within [qmin, qmax]; None = everywhere."""
+    """True where the gradient passes: the code before its clamp lies within [qmin, qmax]; None = everywhere.
+
+    The bounds are those of the clamp: exact, or rounded to the dtype of the codes, as `clamp_bound` says.
+    """
     scheme, rule = qparams.scheme, qparams.scheme.rules.gradient_mask
     if rule is d.GradientMask.NONE:
         return None
     tested = unclamped if rule is d.GradientMask.ROUNDED else unrounded_code_values(x, qparams)
+    tested = beside_bounds(tested, scheme)
     return (tested >= scheme.qmin) & (tested <= scheme.qmax)
 
 

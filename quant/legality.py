@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from quant import decisions as d
-from quant.computed import code_dtype_of, qparam_dtype_of, quotient_dtype_of
+from quant.computed import clamped_dtype_of, code_dtype_of, qparam_dtype_of, quotient_dtype_of
 from quant.eps import EpsOf
 from quant.granularity import Granularity
 from quant.integers import holds
@@ -72,10 +72,31 @@ def check_resolved(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
             f"zero_point_add is before_round_fma and codes are computed in {fused_dtype}: the fused multiply-add is a "
             "float32 one; use another code_dtype, or before_round"
         )
+    _check_bounds_exist(scheme, dtype)
     if rules.refuse_lossy:
         _check_eps_survives(scheme, dtype)
         _check_codes_fit(scheme, dtype)
         _check_zero_point_survives(scheme, dtype)
+
+
+def _check_bounds_exist(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
+    """Bounds that are rounded to a dtype stay finite there; only fp16 ends below 2**16."""
+    rules = scheme.rules
+    clamped, computed = clamped_dtype_of(scheme, dtype), qparam_dtype_of(scheme, dtype)
+    masked = rules.gradient_mask in (d.GradientMask.ROUNDED, d.GradientMask.UNROUNDED)
+    bounds_codes = rules.code_clamp is not d.CodeClamp.NONE or masked
+    if rules.clamp_bound is d.ClampBound.ROUNDED and bounds_codes and scheme.qmax > torch.finfo(clamped).max:
+        raise ValueError(
+            f"clamp_bound is rounded, codes are clamped in {clamped} and qmax is {scheme.qmax}, beyond its largest, "
+            f"{torch.finfo(clamped).max}; use clamp_bound exact or a wider code_dtype"
+        )
+    asymmetric = scheme.mapping is Mapping.ASYMMETRIC and scheme.zero_point_domain is ZeroPointDomain.INT
+    clamps = asymmetric and rules.zero_point_clamp is d.ZeroPointClamp.CLAMP
+    if clamps and scheme.qmax > torch.finfo(computed).max:
+        raise ValueError(
+            f"zero_point_clamp is clamp, zero points are computed in {computed} and qmax is {scheme.qmax}, beyond its "
+            f"largest, {torch.finfo(computed).max}; use a wider qparam_dtype or fewer bits"
+        )
 
 
 def _check_eps_survives(scheme: ResolvedScheme, dtype: torch.dtype) -> None:

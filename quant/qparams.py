@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from kernels.divide import divide, divide_by_reciprocal, reciprocal
+from kernels.narrow import narrow
 from kernels.rounding import half_away, half_even, truncate
 from quant import decisions as d
 from quant.computed import qparam_dtype_of
@@ -84,7 +85,7 @@ def reads_unrounded_scale(rules: Rules) -> bool:
 
 
 def _range(x: Tensor, reduced: tuple[int, ...], scheme: ResolvedScheme) -> tuple[Tensor, Tensor]:
-    """Step 1: min and max of every group in Q, widened to zero where zero must be representable."""
+    """Step 1: min and max of every group in Q, widened to zero where zero must be representable; a zero is +0."""
     low_of, high_of = x, x
     if scheme.rules.range_nan is d.RangeNan.IGNORE:
         missing = x.isnan()
@@ -95,7 +96,8 @@ def _range(x: Tensor, reduced: tuple[int, ...], scheme: ResolvedScheme) -> tuple
         zero = torch.zeros((), dtype=x.dtype, device=x.device)
         low, high = torch.minimum(low, zero), torch.maximum(high, zero)
     dtype = qparam_dtype_of(scheme, x.dtype)
-    return cast(op(low, scheme.rules), dtype, scheme.rules), cast(op(high, scheme.rules), dtype, scheme.rules)
+    low, high = cast(op(low, scheme.rules), dtype, scheme.rules), cast(op(high, scheme.rules), dtype, scheme.rules)
+    return low + 0.0, high + 0.0  # which of -0 and +0 torch calls the greater depends on how many there are
 
 
 def _scale(low: Tensor, high: Tensor, scheme: ResolvedScheme) -> Tensor:
@@ -106,12 +108,12 @@ def _scale(low: Tensor, high: Tensor, scheme: ResolvedScheme) -> Tensor:
         from_high = _divide(high, float(scheme.qmax), rules)
         scale = torch.where(from_low > from_high, from_low, from_high)
     elif scheme.mapping is Mapping.SYMMETRIC:
-        scale = _symmetric_scale(_bound_range(torch.maximum(-low, high), scheme), scheme)
+        scale = _symmetric_scale(_bound_range(torch.maximum(-low, high) + 0.0, scheme), scheme)
     else:
         span = _bound_range(op(high - low, rules), scheme)
         scale = _divide(span, float(scheme.qmax - scheme.qmin), rules)
     if rules.eps_target is d.EpsTarget.SCALE and rules.eps_order is d.EpsOrder.BEFORE_STORAGE:
-        scale = op(scale.clamp(min=scheme.eps), rules)
+        scale = _at_least_eps(scale, scheme)
     return scale
 
 
@@ -126,8 +128,17 @@ def _symmetric_scale(amax: Tensor, scheme: ResolvedScheme) -> Tensor:
 
 
 def _bound_range(span: Tensor, scheme: ResolvedScheme) -> Tensor:
-    bounds = scheme.rules.eps_target is d.EpsTarget.RANGE
-    return op(span.clamp(min=scheme.eps), scheme.rules) if bounds else span
+    return _at_least_eps(span, scheme) if scheme.rules.eps_target is d.EpsTarget.RANGE else span
+
+
+def _at_least_eps(t: Tensor, scheme: ResolvedScheme) -> Tensor:
+    return op(t.clamp(min=_eps_in(scheme, t.dtype)), scheme.rules)
+
+
+@lru_cache(maxsize=4096)
+def _eps_in(scheme: ResolvedScheme, dtype: torch.dtype) -> float:
+    """eps cast as `float64_cast` says; left to itself, clamp rounds a number to fp32 before it rounds to 16 bits."""
+    return cast(torch.tensor(scheme.eps, dtype=torch.float64), dtype, scheme.rules).item()
 
 
 def _store_scale(scale: Tensor, scheme: ResolvedScheme) -> Tensor:
@@ -143,7 +154,7 @@ def _store_scale(scale: Tensor, scheme: ResolvedScheme) -> Tensor:
         overflowed = stored.isinf() & scale.isfinite()
         stored = stored.masked_fill(overflowed, torch.finfo(dtype).max)
     if rules.eps_order is d.EpsOrder.AFTER_STORAGE:
-        stored = op(stored.clamp(min=scheme.eps), rules)
+        stored = _at_least_eps(stored, scheme)
     return replace_zero_scale(stored, rules) if rules.zero_scale_at is d.ZeroScaleAt.STORED else stored
 
 
@@ -180,24 +191,27 @@ def _zero_point(low: Tensor, high: Tensor, unrounded: Tensor, scale: Tensor, sch
             zero_point = op(low + op(read * scheme.midpoint, rules), rules)
     else:
         zero_point = _integer_zero_point(low, high, read, scheme)
-    if rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE:
-        zero_point = zero_point - 1
     if dtype.is_floating_point:
-        return cast(zero_point, dtype, rules)
-    if rules.zero_point_cast is d.ZeroPointCast.NEAREST:
-        zero_point = half_even(zero_point)
-    return cast_to_integer(zero_point, dtype)
+        stored = cast(zero_point, dtype, rules)
+    else:
+        nearest = rules.zero_point_cast is d.ZeroPointCast.NEAREST
+        stored = cast_to_integer(half_even(zero_point) if nearest else zero_point, dtype)
+    return _offset(stored, rules)
+
+
+def _offset(zero_point: Tensor, rules: Rules) -> Tensor:
+    """The zero point as it is stored: in Z already, so that an integer one loses exactly one."""
+    return zero_point - 1 if rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE else zero_point
 
 
 @lru_cache(maxsize=4096)
 def _constant_zero_point(scheme: ResolvedScheme) -> float:
     """The middle of a symmetric grid as Z stores it, less one where the rules say so."""
-    assert scheme.zero_point_dtype is not None
-    value = int(scheme.midpoint) - (scheme.rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE)
-    stored = torch.tensor(value, dtype=torch.float64)
-    if scheme.zero_point_dtype.is_floating_point:
-        return stored.to(scheme.zero_point_dtype).item()
-    return cast_to_integer(stored, scheme.zero_point_dtype).item()
+    dtype = scheme.zero_point_dtype
+    assert dtype is not None
+    middle = torch.tensor(int(scheme.midpoint), dtype=torch.float64)
+    stored = middle.to(dtype) if dtype.is_floating_point else cast_to_integer(middle, dtype)
+    return _offset(stored, scheme.rules).item()
 
 
 def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: ResolvedScheme) -> Tensor:
@@ -211,8 +225,8 @@ def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: Resolv
 
     def from_end(code: int, quotient: Tensor) -> Tensor:
         if rules.zero_point_round_order is d.ZeroPointRoundOrder.ROUND_FIRST:
-            return op(code - rounding(quotient), rules)
-        return rounding(op(code - quotient, rules))
+            return op(_from(code, -rounding(quotient)), rules)
+        return rounding(op(_from(code, -quotient), rules))
 
     if rules.zero_point_rule is d.ZeroPointRule.FROM_MIN:
         zero_point = from_end(qmin, over_scale(low))
@@ -220,9 +234,14 @@ def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: Resolv
         zero_point = from_end(qmax, over_scale(high))
     else:
         of_low, of_high = over_scale(low), over_scale(high)
-        errors = op(op(qmin + of_low, rules) + op(qmax + of_high, rules), rules)
+        errors = op(op(_from(qmin, of_low), rules) + op(_from(qmax, of_high), rules), rules)
         zero_point = torch.where(errors > 0, from_end(qmin, of_low), from_end(qmax, of_high))
     return zero_point.clamp(qmin, qmax) if rules.zero_point_clamp is d.ZeroPointClamp.CLAMP else zero_point
+
+
+def _from(code: int, t: Tensor) -> Tensor:
+    """R_Q(code + t): the code enters in fp32, where torch on CPU would first round it to a 16-bit t's dtype."""
+    return code + t if t.dtype.itemsize > 2 else narrow(t.float() + code, t.dtype)
 
 
 def _divide(t: Tensor, divisor: float, rules: Rules) -> Tensor:

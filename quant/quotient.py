@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kernels.divide import divide, reciprocal
+from kernels.divide import divide, reciprocal, reciprocal_to_odd
 from kernels.narrow import narrow
 from quant import decisions as d
 from quant.computed import code_dtype_of, origin_dtype_of, quotient_dtype_of
@@ -60,8 +60,8 @@ def reciprocal_of(scale: Tensor, qparams: QParams, dtype: torch.dtype) -> Tensor
         return op(reciprocal(cast(scale, dtype, rules)), rules)
     if scale.dtype is scale_dtype:
         return cast(op(reciprocal(scale), rules), dtype, rules)
-    exact = reciprocal(scale.double())  # an unrounded scale has its reciprocal rounded to S once
-    return cast(op(narrow(exact, scale_dtype), rules), dtype, rules)
+    to_odd = reciprocal_to_odd(scale.double())  # so that rounding to S is the one rounding
+    return cast(op(narrow(to_odd, scale_dtype), rules), dtype, rules)
 
 
 def _origin(scale: Tensor, qparams: QParams, groups: Groups, dtype: torch.dtype) -> Tensor:

@@ -59,7 +59,8 @@ def _fused(scheme: ResolvedScheme) -> bool:
 def _clamp_bound_idle(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
     computed = quotient_dtype_of(scheme, dtype)
     held = holds(computed, scheme.qmin) and holds(computed, scheme.qmax)
-    return held or scheme.rules.code_clamp is d.CodeClamp.NONE
+    masked = scheme.rules.gradient_mask in (d.GradientMask.ROUNDED, d.GradientMask.UNROUNDED)
+    return held or (scheme.rules.code_clamp is d.CodeClamp.NONE and not masked)
 
 
 def _float64_reaches_16_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
@@ -70,7 +71,8 @@ def _float64_reaches_16_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool
         scheme.scale_dtype,
     }
     narrow = {dtype, scheme.scale_dtype, scheme.zero_point_dtype, *computed} & {torch.bfloat16, torch.float16}
-    return torch.float64 in computed and bool(narrow)
+    eps = torch.tensor(scheme.eps, dtype=torch.float64)
+    return bool(narrow) and (torch.float64 in computed or eps.float().item() != scheme.eps)
 
 
 _INTEGER_ZERO_POINT = (
@@ -152,7 +154,7 @@ IDLE: tuple[Idle, ...] = (
     ),
     Idle(
         fields=("clamp_bound",),
-        reason="the codes' dtype holds both bounds, or nothing is clamped",
+        reason="the codes' dtype holds both bounds, or nothing is clamped or masked",
         holds=_clamp_bound_idle,
     ),
     Idle(

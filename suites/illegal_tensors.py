@@ -138,6 +138,16 @@ ILLEGAL_TENSORS: list[tuple[str, Callable[[], object]]] = [
         ),
     ),
     (
+        "clamp_bound is rounded, codes are clamped in torch.float16 and qmax is 65535, beyond its largest, 65504.0",
+        lambda: scheme(bits=16, qmin=0, qmax=65535).resolved(torch.float16),
+    ),
+    (
+        "zero_point_clamp is clamp, zero points are computed in torch.float16 and qmax is 65535",
+        lambda: scheme(rules(clamp_bound="exact"), mapping=Mapping.ASYMMETRIC, bits=16, qmin=0, qmax=65535).resolved(
+            torch.float16
+        ),
+    ),
+    (
         r"zero points lie in \[-32768, 32767\] and are computed in torch.bfloat16",
         lambda: scheme(
             replace(ENGINE.with_values(qparam_dtype="input"), refuse_lossy=True), mapping=Mapping.ASYMMETRIC, **WIDE

@@ -89,12 +89,8 @@ def scheme(name: str, rules: Rules, scale_dtype: torch.dtype) -> TensorScheme | 
 
 
 def directed(aim: TensorScheme, dtype: torch.dtype, *, seed: int = 0, finite: bool = False) -> Tensor:
-    """[groups, GROUP]: one group of every fill, ties laid at the scale that `aim` chooses; -0 is left out.
-
-    The sign of a range that is zero is that of whichever zero a minimum or maximum returns, which torch does not
-    promise: test_oracle_quant gives those groups a test of their own.
-    """
+    """[groups, GROUP]: one group of every fill, ties laid at the scale that `aim` chooses."""
     target = Target(dtype=dtype, scheme=aim.resolved(dtype))
     fills = dict.fromkeys(fill for family in FAMILY_FILLS.values() for fill in family)
-    rows = torch.cat([fill(words(101 * seed + i, GROUP), target).to(dtype) for i, fill in enumerate(fills)]) + 0.0
+    rows = torch.cat([fill(words(101 * seed + i, GROUP), target).to(dtype) for i, fill in enumerate(fills)])
     return rows.nan_to_num(1.0, 2.0, -2.0) if finite else rows

@@ -41,7 +41,10 @@ def scale_in_use(scales: Scales, source: d.ScaleSource, de: Declared, m: Arithme
 
 
 def _range(x: Values, de: Declared, m: Arithmetic) -> tuple[Values, Values]:
-    """1. low = min(x), high = max(x), both widened to 0 if zero must be representable. No number at all: inf, -inf."""
+    """1. low = min(x), high = max(x), both widened to 0 if zero must be representable; a zero is +0.
+
+    No number at all: inf, -inf.
+    """
     low = high = x
     if de.rules.range_nan == d.RangeNan.IGNORE:
         low = np.where(m.is_nan(x), m.number(np.inf), x)
@@ -49,8 +52,8 @@ def _range(x: Values, de: Declared, m: Arithmetic) -> tuple[Values, Values]:
     low, high = m.least_of(low), m.greatest_of(high)
     if de.scheme.preserve_zero:
         low, high = m.least(low, m.number(0.0)), m.greatest(high, m.number(0.0))
-    low, high = m.flushed(low, de.input), m.flushed(high, de.input)
-    return m.cast(low, de.input, de.qparam), m.cast(high, de.input, de.qparam)
+    low, high = (m.cast(m.flushed(end, de.input), de.input, de.qparam) for end in (low, high))
+    return np.where(low == m.number(0), m.number(0), low), np.where(high == m.number(0), m.number(0), high)
 
 
 def _unrounded_scale(low: Values, high: Values, de: Declared, m: Arithmetic) -> Values:

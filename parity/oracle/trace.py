@@ -139,10 +139,10 @@ def _per_group(values: Values, steps: Steps) -> Any:
     return np.reshape(steps.arithmetic.write(values), steps.grouping.qparam_shape)
 
 
-def _stored_zero_point(values: Values, steps: Steps) -> Tensor:
+def _stored_zero_point(values: Any, steps: Steps) -> Tensor:
     if steps.declared.zero_point is not None:
         return encode(_per_group(values, steps), steps.declared.zero_point)
     dtype = steps.declared.scheme.zero_point_dtype
     assert isinstance(dtype, torch.dtype)
-    integers = integers_of(values, steps.arithmetic)
+    integers = values if values.dtype == np.int64 else integers_of(values, steps.arithmetic)
     return torch.from_numpy(np.reshape(integers, steps.grouping.qparam_shape)).to(dtype)

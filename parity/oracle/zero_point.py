@@ -19,9 +19,9 @@ from quant.mapping import Mapping, ZeroPointDomain
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ZeroPoint:
-    """stored: what memory holds. in_use: what later steps read, a stored offset undone. Both are values of Z."""
+    """stored: what memory holds, values of Z, or int64 for an integer Z. in_use: what later steps read, as values."""
 
-    stored: Values
+    stored: Any
     in_use: Values
 
 
@@ -29,12 +29,15 @@ def zero_point_of(scales: Scales, de: Declared, m: Arithmetic) -> ZeroPoint | No
     """The zero point of every row; None in the NONE domain."""
     if de.scheme.zero_point_domain == ZeroPointDomain.NONE:
         return None
-    value = _value(scales, de, m)
-    if de.rules.zero_point_offset == d.ZeroPointOffset.MINUS_ONE:
-        stored = _in_z(value - m.number(1), de, m)
-        return ZeroPoint(stored=stored, in_use=_plus_one(stored, de, m))
-    stored = _in_z(value, de, m)
-    return ZeroPoint(stored=stored, in_use=stored)
+    stored = _in_z(_value(scales, de, m), de, m)
+    if de.rules.zero_point_offset == d.ZeroPointOffset.NONE:
+        return ZeroPoint(stored=stored, in_use=stored)
+    form: BinaryFormat | None = de.zero_point
+    if form is not None:
+        stored = m.subtract(stored, m.number(1), form)
+        return ZeroPoint(stored=stored, in_use=m.add(stored, m.number(1), form))
+    # Modulo 2^width the offset comes off again; the largest int64, one below the least, is no float64.
+    return ZeroPoint(stored=wrapped(integers_of(stored, m) - 1, _integer_dtype(de)), in_use=stored)
 
 
 def integers_of(zero_point: Values, m: Arithmetic) -> Any:
@@ -94,13 +97,6 @@ def _in_z(value: Values, de: Declared, m: Arithmetic) -> Values:
     if de.rules.zero_point_cast == d.ZeroPointCast.NEAREST:
         value = round_to_whole(value, d.CodeRounding.HALF_EVEN, de.qparam, m)
     return _whole(to_integers(value, _integer_dtype(de), m), m)
-
-
-def _plus_one(stored: Values, de: Declared, m: Arithmetic) -> Values:
-    form: BinaryFormat | None = de.zero_point
-    if form is not None:
-        return m.add(stored, m.number(1), form)
-    return _whole(wrapped(integers_of(stored, m) + 1, _integer_dtype(de)), m)
 
 
 def _integer_dtype(de: Declared) -> torch.dtype:
