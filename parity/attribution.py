@@ -1,7 +1,8 @@
 """Which flips of a scheme make another lane's bits: all of them in every case, or no cause is named.
 
 Stage after stage, so that rules that differ in different stages are found one by one: at each stage that what was found
-so far leaves different, one flip more is tried, then the differences of whole schemes, shrunk, then pairs.
+so far leaves different, one flip more is tried, then the differences of whole schemes, shrunk, then pairs, then the
+flips that take away the most, one by one.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from parity.flips import Flip, Flips
 BEAM: Final = 12
 LEADING: Final = 24
 PAIRS: Final = 4000
+# While the dtype or the shape of a stage is another one, no count of its elements says that a flip is right.
+_FORM: Final = ("scheme.scale_dtype", "scheme.granularity")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +59,37 @@ def _extended(candidates: Candidates, found: Sequence[Flips], stage: str) -> lis
     tried = ((*flips, flip) for flips in found for flip in candidates.single(flips, stage) if _is_new(flips, flip))
     singles = _distinct(flips for flips in tried if fits(flips))
     if singles:
-        return sorted(_preferred_eps(singles), key=lambda flips: _rank(candidates, flips))
+        return sorted(singles, key=lambda flips: _rank(candidates, flips))
     joined = (_joined(found[0], joint) for joint in candidates.joint)
     shrunk = _distinct(_shrunk(candidates, flips, stage) for flips in joined if fits(flips))
     if any(len(flips) - len(found[0]) <= 2 for flips in shrunk):
         return shrunk
     pairs = _distinct(flips for flips in _pairs(candidates, found[0], stage, witness) if fits(flips))
-    return sorted(_preferred_eps(pairs), key=lambda flips: _rank(candidates, flips)) or shrunk
+    if pairs or shrunk:
+        return sorted(pairs, key=lambda flips: _rank(candidates, flips)) or shrunk
+    descended = _descended(candidates, found[0], stage, witness)
+    return [_shrunk(candidates, descended, stage)] if fits(descended) else []
+
+
+def _descended(candidates: Candidates, flips: Flips, stage: str, witness: int) -> Flips:
+    """The flips, and one more again and again: the one that leaves the fewest elements of a case different."""
+    least = remaining(candidates, flips, stage, witness)
+    while least:
+        sets = [(*flips, flip) for flip in candidates.single(flips, stage) if _is_new(flips, flip)]
+        left = [
+            (count, i)
+            for i, each in enumerate(sets)
+            if (count := remaining(candidates, each, stage, witness)) is not None
+        ]
+        if not left or min(left)[0] >= least:
+            break
+        least, best = min(left)
+        flips = sets[best]
+    return flips
 
 
 def _pairs(candidates: Candidates, flips: Flips, stage: str, witness: int) -> Iterator[Flips]:
-    """Pairs that begin with a flip that leaves few elements different, or with one that means nothing alone."""
+    """Pairs that begin with a flip that leaves few elements different, or with one whose count says nothing alone."""
     before = remaining(candidates, flips, stage, witness)
     left = {
         flip: remaining(candidates, (*flips, flip), stage, witness)
@@ -74,10 +97,10 @@ def _pairs(candidates: Candidates, flips: Flips, stage: str, witness: int) -> It
         if _is_new(flips, flip)
     }
     acting = [flip for flip, count in left.items() if count is not None and count != before]
-    alone = [flip for flip, count in left.items() if count is None]
+    alone = [flip for flip, count in left.items() if count is None or flip.field in _FORM]
     leading = sorted(acting, key=lambda flip: left[flip] or 0)[:LEADING]
     tried = 0
-    for first in (*leading, *alone):
+    for first in (*alone, *leading):
         after = (*flips, first)
         for second in left if first in alone else candidates.single(after, stage):
             if not _is_new(after, second):
@@ -130,20 +153,6 @@ def _joined(flips: Flips, joint: Flips) -> Flips:
 def _distinct(sets: Iterable[Flips]) -> list[Flips]:
     """Each set once, whatever the order of its flips."""
     return list({frozenset(flips): flips for flips in reversed(list(sets))}.values())[::-1]
-
-
-def _preferred_eps(sets: list[Flips]) -> list[Flips]:
-    """Of the numbers for eps that fit alike, only the first: a bound is seen no sharper than the scales show it."""
-    seen: set[tuple[frozenset[Flip], bool]] = set()
-    kept = []
-    for flips in sets:
-        rest = frozenset(flip for flip in flips if flip.field != "scheme.eps")
-        key = (rest, len(rest) < len(flips))
-        if key[1] and key in seen:
-            continue
-        seen.add(key)
-        kept.append(flips)
-    return kept
 
 
 def _rank(candidates: Candidates, flips: Flips) -> int:

@@ -114,8 +114,8 @@ class OperandCandidates:
     def single(self, after: Flips, until: str) -> Iterator[Flip]:
         operand, _, last = until.partition(".")
         scale = self.wanted.get(f"{operand}.scale")
-        smallest = () if scale is None else (scale.double().nan_to_num().amin().item(),)
-        yield from flips_of(flipped(self.base, after), self.x.dtype, last, smallest)
+        smallest = None if scale is None else scale.double().nan_to_num().amin().item()
+        yield from flips_of(flipped(self.base, after), self.x.dtype, tuple(self.x.shape), last, smallest)
 
     def value(self, field: str) -> str:
         return field_text(self.base, field)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from parity.axes import SYNTHETIC
 from parity.backends.registry import backend_named
 from parity.cases import input_of, layer_of
 from parity.cells import Cell, illegal_reason, parse_cell
@@ -29,6 +30,11 @@ def cell_pair(cell_id: str, edge_text: str) -> Pair:
     """
     cell = parse_cell(cell_id)
     a, b = _lanes(edge_text)
+    if cell["layer"] != SYNTHETIC:
+        raise ValueError(f"the cell {cell_id!r} is of a layer in a file; only cells of made inputs can be explained")
+    if cell["steps"] != "0":
+        plain = cell.at(steps="0").id
+        raise ValueError(f"the cell {cell_id!r} quantizes weights that each lane trained; explain {plain!r} instead")
     reason = illegal_reason(cell)
     if reason is not None:
         raise ValueError(f"the cell {cell_id!r} is illegal ({reason}), so there are no bits to explain")

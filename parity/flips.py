@@ -96,10 +96,12 @@ def differences(scheme: ResolvedScheme, other: ResolvedScheme) -> Flips:
     return tuple(found)
 
 
-def flips_of(scheme: ResolvedScheme, dtype: torch.dtype, stage: str, eps: Iterable[float]) -> Iterator[Flip]:
+def flips_of(
+    scheme: ResolvedScheme, dtype: torch.dtype, shape: tuple[int, ...], stage: str, eps: float | None = None
+) -> Iterator[Flip]:
     """Every single flip that can move a bit at `stage` ("codes") or before, of values that are not provably equal.
 
-    `eps` are numbers to be tried beside the properties of the dtypes there are.
+    For a tensor of this dtype and shape. `eps` is a number, read off a stored scale, to be tried beside the known ones.
     """
     last = _LAST.get(stage)
     names = Rules.decisions()
@@ -115,7 +117,7 @@ def flips_of(scheme: ResolvedScheme, dtype: torch.dtype, stage: str, eps: Iterab
             if same not in classes:
                 classes.add(same)
                 yield rule_flip(field, member)
-    for flip in _scheme_flips(scheme, dtype, eps):
+    for flip in _scheme_flips(scheme, dtype, shape, eps):
         if _ORDER.index(_FIRST_STAGE.get(flip.field, "scale")) <= _ORDER.index(stage):
             yield flip
 
@@ -152,12 +154,14 @@ def _class_of(scheme: ResolvedScheme, dtype: torch.dtype, field: str) -> object:
     return value
 
 
-def _scheme_flips(scheme: ResolvedScheme, dtype: torch.dtype, eps: Iterable[float]) -> Iterator[Flip]:
+def _scheme_flips(
+    scheme: ResolvedScheme, dtype: torch.dtype, shape: tuple[int, ...], eps: float | None
+) -> Iterator[Flip]:
     for scale_dtype in SCALE_DTYPES:
         if scale_dtype is not scheme.scale_dtype:
             yield _scheme_flip("scale_dtype", scale_dtype)
-    for value in dict.fromkeys((*_properties(dtype), 1e-6, 1e-5, 1e-12, *eps)):
-        if value != scheme.eps and value > 0:
+    for value in _epses(dtype, scheme.scale_dtype, eps):
+        if value != scheme.eps:
             yield _scheme_flip("eps", value)
     if scheme.mapping is RangeMapping.ASYMMETRIC:
         yield _scheme_flip("preserve_zero", not scheme.preserve_zero)
@@ -167,11 +171,8 @@ def _scheme_flips(scheme: ResolvedScheme, dtype: torch.dtype, eps: Iterable[floa
     for grid in _grids(scheme.bits):
         if grid[1:] != (scheme.qmin, scheme.qmax):
             yield _grid_flip(*grid)
-    inner = scheme.granularity.inner if isinstance(scheme.granularity, Stacked) else scheme.granularity
-    others: tuple[Granularity, ...] = (PerTensor(), PerAxis(0), PerToken(), PerRow(), *map(PerGroup, (16, 32, 64, 128)))
-    for granularity in others:
-        if granularity != inner:
-            yield _scheme_flip("granularity", Stacked(granularity))
+    for granularity in _granularities(scheme.granularity, shape):
+        yield _scheme_flip("granularity", granularity)
     if scheme.zero_point_domain is not ZeroPointDomain.NONE:
         floats = (dtype, torch.float32) if scheme.zero_point_domain is ZeroPointDomain.FLOAT else ()
         for zero_point_dtype in dict.fromkeys((*INTEGER_DTYPES, *floats, *SCALE_DTYPES[:3])):
@@ -197,7 +198,25 @@ def _grids(bits: int) -> Iterator[tuple[int, int, int]]:
             yield bits, 0, 2 * half - 1
 
 
-def _properties(dtype: torch.dtype) -> Iterator[float]:
-    for of in (dtype, torch.float32, torch.bfloat16, torch.float16):
-        yield torch.finfo(of).eps
-        yield torch.finfo(of).smallest_normal
+def _granularities(own: Granularity, shape: tuple[int, ...]) -> Iterator[Granularity]:
+    """Those that group this shape otherwise, one of each kind of block."""
+    blocks = {own.block_shape(shape)}
+    tried: tuple[Granularity, ...] = (PerTensor(), PerAxis(0), PerToken(), PerRow(), *map(PerGroup, (16, 32, 64, 128)))
+    for inner in tried:
+        granularity: Granularity = Stacked(inner) if isinstance(own, Stacked) else inner
+        try:
+            block = granularity.block_shape(shape)
+        except ValueError:  # it does not divide this shape
+            continue
+        if block not in blocks:
+            blocks.add(block)
+            yield granularity
+
+
+def _epses(dtype: torch.dtype, scale_dtype: torch.dtype, stored: float | None) -> tuple[float, ...]:
+    """Properties of dtypes, numbers in use, and what a stored scale shows unless that is one of these, rounded."""
+    dtypes = [torch.finfo(of) for of in (dtype, torch.float32, torch.bfloat16, torch.float16)]
+    known = dict.fromkeys([*(of.eps for of in dtypes), *(of.smallest_normal for of in dtypes), 1e-6, 1e-5, 1e-12])
+    rounded = torch.tensor([*known], dtype=torch.float64).to(scale_dtype).double().tolist()
+    shown = () if stored is None or stored <= 0 or stored in rounded else (stored,)
+    return (*known, *shown)

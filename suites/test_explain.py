@@ -16,7 +16,7 @@ import parity
 from parity.cli.app import app
 from parity.counter import words
 from parity.explanation import Explanation
-from parity.flips import flips_of, forward_only
+from parity.flips import flipped, flips_of, forward_only
 from quant import Mapping, PerAxis, ProductRules, QuantScheme, presets
 from quant.rule_sets import ENGINE
 from suites.carried_out import CarriedOut
@@ -77,6 +77,16 @@ def test_two_decisions_that_show_in_one_stage_are_found_together() -> None:
     assert found.explained == 1.0
 
 
+def test_a_dtype_and_a_shape_that_differ_in_one_stage_are_found_together() -> None:
+    """Each alone leaves every element of the scale different."""
+    theirs = replace(ENGINE_4_BIT.weight, granularity=PerAxis(0), scale_dtype=torch.bfloat16)
+    found = explained(CarriedOut(scheme=layer(theirs)))
+    assert set(found.causes) == {
+        ("scheme.granularity", "PerGroup(size=32)", "PerAxis(axis=0)"),
+        ("scheme.scale_dtype", "float32", "bfloat16"),
+    }
+
+
 @pytest.mark.parametrize(
     ("values", "cause"),
     [
@@ -103,11 +113,8 @@ def test_flips_drawn_at_random_are_among_the_causes() -> None:
     ):
         assert scheme is not None
         base = forward_only(scheme.resolved(dtype))
-        for flip in list(flips_of(base, dtype, "dequantized", ()))[::9]:
-            if flip.field.startswith("scheme."):
-                continue
-            theirs = replace(base, rules=base.rules.with_values(**{flip.field: flip.value}))
-            found = explained(CarriedOut(scheme=layer(theirs)), layer(base), dtype)
+        for flip in list(flips_of(base, dtype, (32, 64), "dequantized"))[::9]:
+            found = explained(CarriedOut(scheme=layer(flipped(base, [flip]))), layer(base), dtype)
             if found.first_stage is not None:
                 told = [cause for causes in (found.causes, *found.undetermined) for cause in causes]
                 assert (flip.field, flip.value) in [(cause.field, cause.value_b) for cause in told], found.sentence
@@ -200,6 +207,8 @@ def test_command_says_the_sentence() -> None:
     [
         ("dtype:fp8", "engine:ptq~engine:ptq", "axis dtype has no value 'fp8'"),
         ("default", "engine:ptq", "'engine:ptq' is not an edge; write two lanes"),
+        ("steps:1", "engine:ptq~engine:qat_convert", "trained; explain 'default' instead"),
+        ("layer:fc1", "engine:ptq~engine:qat_convert", "is of a layer in a file"),
         ("pz:no", "engine:ptq~engine:qat_convert", "is illegal (a symmetric range holds zero)"),
         ("default", "engine:ptq~engine:qat_convert:cpu:triton", "did not run: the engine's triton lane is not built"),
     ],
