@@ -36,7 +36,10 @@ class Cell:
     @property
     def configuration(self) -> Cell:
         """This cell with its inputs left out: cells of one configuration can be stacked."""
-        return self.at(family=AXES["family"].default, case=AXES["case"].default)
+        values = list(self.values)
+        for axis in ("family", "case"):
+            values[_POSITIONS[axis]] = AXES[axis].default
+        return Cell(tuple(values))
 
 
 @lru_cache(maxsize=65536)
@@ -106,6 +109,7 @@ def _eps(eps: str, dtype: str, scale: str) -> str:
     return "2**-126" if of in ("fp32", "bf16") else eps
 
 
+@lru_cache(maxsize=65536)
 def illegal_reason(cell: Cell) -> str | None:
     """Why the cell has no meaning, or None when it must run; decided by the table in parity.axes alone."""
     point = concrete(cell)
