@@ -64,9 +64,7 @@ def _alone(cells: Sequence[Cell]) -> Evaluated:
     """Every cell by itself: all its lanes are real modules."""
     whole = Evaluated()
     for cell in cells:
-        found = evaluate([cell], lambda _: triangle("engine"))
-        whole.lanes.extend(found.lanes)
-        whole.edges.extend(found.edges)
+        whole.extend(evaluate([cell], lambda _: triangle("engine")))
     return whole
 
 

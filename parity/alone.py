@@ -23,7 +23,5 @@ def each_alone(work: Work, chunk: Chunk, edges_of: Callable[[Cell], tuple[Edge, 
             part = Evaluated.unanswered(cell, edges_of(cell), done.reason, timed_out=done.timed_out)
         else:
             part = done[1]
-        whole.lanes.extend(part.lanes)
-        whole.edges.extend(part.edges)
-        whole.keepsakes.extend(part.keepsakes)
+        whole.extend(part)
     return whole

@@ -50,6 +50,12 @@ class Evaluated:
     edges: list[EdgeRecord] = field(default_factory=list)
     keepsakes: list[Keepsake] = field(default_factory=list)
 
+    def extend(self, more: Evaluated) -> None:
+        """Add the records of more cells behind these."""
+        self.lanes.extend(more.lanes)
+        self.edges.extend(more.edges)
+        self.keepsakes.extend(more.keepsakes)
+
     @classmethod
     def unanswered(cls, cell: Cell, edges: Sequence[Edge], reason: str, *, timed_out: bool) -> Evaluated:
         """The records of a cell that took its process with it: which lane did is not known, so every pair is marked."""

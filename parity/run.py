@@ -56,16 +56,18 @@ class EvaluateChunk:
     lanes: tuple[str, ...] | None
     source: Source | None = None
 
+    @classmethod
+    def between(cls, lanes: Sequence[str] | None, source: Source | None = None) -> EvaluateChunk:
+        """The work on edges between these lanes, written in any form; None = on every declared edge."""
+        return cls(None if lanes is None else tuple(str(lane_named(text)) for text in lanes), source)
+
     def __call__(self, chunk: Chunk) -> tuple[Chunk, Evaluated]:
         import torch
 
         torch.set_num_threads(1)
         found = Evaluated()
         for _, group in groupby(chunk.cells, key=lambda cell: (cell.configuration, self.edges_of(cell))):
-            part = evaluate(tuple(group), self.edges_of, self.source or make_inputs)
-            found.lanes.extend(part.lanes)
-            found.edges.extend(part.edges)
-            found.keepsakes.extend(part.keepsakes)
+            found.extend(evaluate(tuple(group), self.edges_of, self.source or make_inputs))
         return chunk, found
 
     def edges_of(self, cell: Cell) -> tuple[Edge, ...]:
@@ -107,14 +109,9 @@ def run(
     if require_device is not None and (reason := missing_device(require_device)) is not None:
         raise MissingDeviceError(f"{require_device} is required, and there is {reason} here")
     source = None if weights is None else Source(weights=weights, activations=activations)
-    work = EvaluateChunk(None if lanes is None else tuple(str(lane_named(text)) for text in lanes), source)
+    work = EvaluateChunk.between(lanes, source)
     chosen = {axis: tuple(values) for axis, values in (select or {}).items()}
-    skipped: tuple[str, ...] = ()
-    if source is None:
-        planned = plan(tier, select=chosen, shard=shard)
-    else:
-        made = layer_cells(source, chosen)
-        planned, skipped = layer_plan(made, shard), made.skipped
+    planned, skipped = plan_of(tier, chosen, shard, source)
     rows = read_ledger(ledger, axes=AXES)
     directory = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{planned.tier}"
     writer = RunWriter(directory, _manifest(planned, work, argv), resume=resume)
@@ -135,8 +132,18 @@ def run(
     cut = (
         () if not waiting.cut else (f"the budget of {budget:g} s cut {len(waiting.cut)} of {len(planned.cells)} cells",)
     )
-    writer.close(cut=cut, planned=tuple(cell.id for cell in kept), edges=_pairs(kept, work))
+    writer.close(cut=cut, planned=tuple(cell.id for cell in kept), edges=pairs_of(kept, work))
     return _result(directory, recorder, skipped=skipped)
+
+
+def plan_of(
+    tier: str, select: Mapping[str, tuple[str, ...]], shard: tuple[int, int] | None, source: Source | None
+) -> tuple[Plan, tuple[str, ...]]:
+    """The plan of a tier, or of a file's layers, and a sentence for each layer that is skipped."""
+    if source is None:
+        return plan(tier, select=select, shard=shard), ()
+    made = layer_cells(source, select)
+    return layer_plan(made, shard), made.skipped
 
 
 @dataclass(slots=True)
@@ -170,7 +177,7 @@ def _in_processes(work: EvaluateChunk, waiting: _Waiting, recorder: Recorder, wo
             recorder.write(*done)
 
 
-def _pairs(cells: Sequence[Cell], work: EvaluateChunk) -> dict[str, int]:
+def pairs_of(cells: Sequence[Cell], work: EvaluateChunk) -> dict[str, int]:
     """How many pairs each edge has in a plan."""
     return dict(sorted(Counter(str(edge) for cell in cells for edge in work.edges_of(cell)).items()))
 
@@ -180,7 +187,7 @@ def _manifest(planned: Plan, work: EvaluateChunk, argv: Sequence[str]) -> Manife
         tier=planned.tier,
         argv=tuple(argv),
         planned=tuple(cell.id for cell in planned.cells),
-        edges=_pairs(planned.cells, work),
+        edges=pairs_of(planned.cells, work),
         cut=planned.cut,
         environment=environment(),
         started=datetime.now(UTC).isoformat(timespec="seconds"),

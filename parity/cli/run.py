@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 import sys
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,7 +27,6 @@ from parity.cli.arguments import (
 )
 from parity.cli.terminal import progress_bar, say, say_json, table, warn
 from parity.exit_codes import ExitCode, combine
-from parity.lanes import lane
 from parity.ledger import LEDGER_FILE
 from parity.manifest import FILE_NAME
 from parity.whole_file import StoreError
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from parity.cells import Cell
     from parity.matrix import Plan
     from parity.run import RunResult
-    from parity.weights import Source
 
 EXAMPLES = """\b
 Examples:
@@ -83,11 +80,11 @@ def sweep(
     130 after Ctrl-C.
     """
     chosen, between, part = selection(select), lane_texts(lanes), shard_of(shard)
-    from parity.run import MissingDeviceError, run
+    from parity.run import MissingDeviceError, plan_of, run
 
     source = source_of(weights, activations)
     if plan or between is not None:
-        planned = _planned(tier, chosen, part, source)
+        planned, _ = plan_of(tier, chosen, part, source)
         pairs = _pairs(planned.cells, between)
         if plan:
             return _told_plan(planned, pairs, as_json)
@@ -148,25 +145,11 @@ def _told_result(result: RunResult, as_json: bool) -> ExitCode:
     return code
 
 
-def _planned(
-    tier: str, select: Mapping[str, tuple[str, ...]], shard: tuple[int, int] | None, source: Source | None
-) -> Plan:
-    """What parity.run would run."""
-    if source is None:
-        from parity.matrix import plan
-
-        return plan(tier, select=select, shard=shard)
-    from parity.layer_cells import layer_cells, layer_plan
-
-    return layer_plan(layer_cells(source, select), shard)
-
-
-def _pairs(cells: Sequence[Cell], lanes: tuple[str, ...] | None) -> Counter[str]:
+def _pairs(cells: Sequence[Cell], lanes: tuple[str, ...] | None) -> dict[str, int]:
     """How many pairs of each edge these cells have. Raises ValueError when the lanes that were named share none."""
-    from parity.run import EvaluateChunk
+    from parity.run import EvaluateChunk, pairs_of
 
-    work = EvaluateChunk(None if lanes is None else tuple(str(lane(text)) for text in lanes))
-    pairs = Counter(str(edge) for cell in cells for edge in work.edges_of(cell))
+    pairs = pairs_of(cells, EvaluateChunk.between(lanes))
     if not pairs:
         raise ValueError(
             f"no declared edge joins two of the lanes {', '.join(lanes or ())} in any planned cell; "
@@ -175,7 +158,7 @@ def _pairs(cells: Sequence[Cell], lanes: tuple[str, ...] | None) -> Counter[str]
     return pairs
 
 
-def _told_plan(planned: Plan, pairs: Counter[str], as_json: bool) -> ExitCode:
+def _told_plan(planned: Plan, pairs: Mapping[str, int], as_json: bool) -> ExitCode:
     from parity.matrix import chunks, describe
 
     if as_json:
@@ -187,11 +170,11 @@ def _told_plan(planned: Plan, pairs: Counter[str], as_json: bool) -> ExitCode:
                 "total": planned.total,
                 "chunks": len(chunks(planned.cells)),
                 "parts": [{"meaning": part.meaning, "cells": part.cells} for part in planned.stretches],
-                "edges": dict(sorted(pairs.items())),
+                "edges": dict(pairs),
                 "cut": planned.cut,
             }
         )
     else:
-        rows = [(edge, f"{n:,}") for edge, n in sorted(pairs.items())]
+        rows = [(edge, f"{n:,}") for edge, n in pairs.items()]
         say(*describe(planned), "", *table(rows, ("edge", "pairs")))
     return ExitCode.PARITY
