@@ -2,24 +2,27 @@
 
 No order of additions is left to matter, so batching, threads, tiles and devices cannot move a bit. Two ways lead there:
 
-certified  One float64 matrix product, where the bits that the rows span prove that no addition rounds: if row m of x is
-           integers below 2^s times a unit, and row n of w below 2^t, every partial sum is an integer of at most
-           K * 2^(s + t) times the product of the units, and exact while that is at most 2^53.
-sliced     Otherwise the rows are cut into slices of few bits, so that each product of slices is exact as above;
-           products of slices with equal units are added exactly, and the few sums that remain are added to odd.
+certified  One float64 matrix product, in which every product of two operands is exact (48 bits of 53). In whatever
+           order it is summed, with or without fused steps, the sum of K terms is off by at most u*K/(1 - u*K) * |x| |w|
+           with u = 2^-53 and Euclidean norms (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1, and
+           Cauchy-Schwarz). Where both ends of that interval round to the same bits, so does the exact sum (Ziv, "Fast
+           evaluation of elementary mathematical functions within 1/2 ulp", 1991).
+sliced     The outputs that are left: their rows are cut into slices of few bits, so that no addition of a product of
+           slices rounds; products of slices with equal units are added exactly, and the few sums that remain to odd.
 """
 
-from dataclasses import dataclass, replace
-from math import isfinite
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from kernels.narrow import narrow
 from kernels.round_to_odd import add_to_odd, sum_to_odd
-from kernels.significance import cut, exact_bits, fits, halves, sliced, spans
+from kernels.significance import cut, sliced, spans
 
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+# Rows are gathered for the outputs that are left while they hold no more values than this; beyond, all are sliced.
+_GATHERED = 2**22
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,10 +30,19 @@ class Product:
     """`value` and the certificate of how it was computed: certified + sliced + nonfinite = value.numel()."""
 
     value: Tensor  # [..., M, N]
-    certified: int  # outputs for which one float64 product was proven exact; a lower bound where slices were quicker
+    certified: int  # outputs proven by one float64 product: by its error bound, or by the bits that their rows span
     sliced: int  # outputs that only slices make exact
     nonfinite: int  # outputs that meet an infinite or NaN operand: order-free, taken from the plain float64 product
-    slices: tuple[int, int]  # slices of x and of w that were multiplied; (1, 1) when nothing was sliced
+    slices: tuple[int, int]  # the most slices of x and of w that were multiplied; (1, 1) when nothing was sliced
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """Outputs that the error bound leaves open: their values, how many are non-finite, how many slices they took."""
+
+    value: Tensor
+    nonfinite: int
+    slices: tuple[int, int]
 
 
 def exact_product(
@@ -48,81 +60,91 @@ def exact_product(
             raise ValueError(f"{role} is {operand.dtype}, but an exact product takes float32, bfloat16 or float16.")
     if out_dtype not in _DTYPES:
         raise ValueError(f"out_dtype is {out_dtype}, but an exact product is rounded to float32, bfloat16 or float16.")
+    if x.shape[-1] == 0:  # a sum of nothing is a sum of one zero
+        x, w = x.new_zeros(*x.shape[:-1], 1), w.new_zeros(*w.shape[:-1], 1)
     addend = None if bias is None else bias.to(torch.float64).unsqueeze(-2)
-    product = _unrounded(x.to(torch.float64), w.to(torch.float64), addend if bias_in_accumulator else None)
-    value = narrow(product.value, out_dtype)
-    if addend is not None and not bias_in_accumulator:
-        value = narrow(add_to_odd(value.to(torch.float64), addend), out_dtype)
-    if product.nonfinite or not bias_in_accumulator:
-        value = torch.where(value.isnan(), torch.nan, value)
-    return replace(product, value=value)
+    product = _rounded(x.to(torch.float64), w.to(torch.float64), addend if bias_in_accumulator else None, out_dtype)
+    if addend is None or bias_in_accumulator:
+        return product
+    value = narrow(add_to_odd(product.value.to(torch.float64), addend), out_dtype)
+    return Product(
+        value=torch.where(value.isnan(), torch.nan, value),
+        certified=product.certified,
+        sliced=product.sliced,
+        nonfinite=product.nonfinite,
+        slices=product.slices,
+    )
 
 
-def _unrounded(x: Tensor, w: Tensor, addend: Tensor | None) -> Product:
-    """odd_53(x @ w.T + addend) in float64, which one more rounding to 24 bits or fewer makes correctly rounded."""
-    budget = exact_bits(x.shape[-1])
-    rows = torch.cat((x.flatten(0, -2), w.flatten(0, -2)))
-    if x.numel() and w.numel():
-        largest = rows.abs().amax(-1, keepdim=True)
-        finite_addend = addend is None or isfinite(addend.sum())  # finite float32 cannot overflow float64
-        if not (finite_addend and fits(rows, largest, budget // 2)):
-            return _in_halves(x, w, addend, rows, largest) if finite_addend else _examined(x, w, addend, rows, largest)
-    total = x @ w.mT + 0.0  # makes a zero sum +0
+def _rounded(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) -> Product:
+    """R_dtype(x @ w.T + addend) for float64 operands that came from narrower dtypes."""
+    total = x @ w.mT
+    bound = _norm(x) * _norm(w).mT
     if addend is not None:
-        total = add_to_odd(total, addend)
-    return Product(value=total, certified=total.numel(), sliced=0, nonfinite=0, slices=(1, 1))
+        total = total + addend
+        bound = bound + addend.abs()
+    # K + 1 additions and the two below; the norms' own roundings are some K * 2^-53 of them.
+    error = bound * ((x.shape[-1] + 8) * 2.0**-53 * (1 + 2.0**-20))
+    value, other_end = narrow(total + error, dtype), narrow(total - error, dtype)
+    proven = (value == other_end) & (value.signbit() == other_end.signbit())
+    n_left = value.numel() - int(proven.sum())
+    if n_left == 0:
+        return Product(value=value, certified=value.numel(), sliced=0, nonfinite=0, slices=(1, 1))
+    left = _left(x, w, addend, dtype, ~proven, n_left)
+    if left.value.shape == value.shape:
+        value = left.value
+    else:
+        value[~proven] = left.value
+    sliced_count = 0 if left.slices == (1, 1) else n_left - left.nonfinite
+    return Product(
+        value=value,
+        certified=value.numel() - sliced_count - left.nonfinite,
+        sliced=sliced_count,
+        nonfinite=left.nonfinite,
+        slices=left.slices,
+    )
 
 
-def _in_halves(x: Tensor, w: Tensor, addend: Tensor | None, rows: Tensor, largest: Tensor) -> Product:
-    """`_unrounded` by two slices a row where two hold every bit, found out by cutting and not by counting bits."""
-    width = exact_bits(2 * x.shape[-1]) // 2
-    high, low = halves(rows, largest, width)
-    if low is None:
-        return _examined(x, w, addend, rows, largest)
-    slices_x, slices_w = zip(*(_parted(part, x, w) for part in (high, low)), strict=True)
-    terms = _slice_products(list(slices_x), list(slices_w))
-    total = sum_to_odd(terms if addend is None else [*terms, addend]) + 0.0  # makes a zero sum +0
-    return Product(value=total, certified=0, sliced=total.numel(), nonfinite=0, slices=(2, 2))
+def _norm(rows: Tensor) -> Tensor:
+    return torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
 
 
-def _examined(x: Tensor, w: Tensor, addend: Tensor | None, rows: Tensor, largest: Tensor) -> Product:
-    """`_unrounded` for operands that the quick test did not pass: exact spans, slices if need be, non-finite apart.
+def _left(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype, left: Tensor, n_left: int) -> _Left:
+    """The outputs of the mask `left`, one after another; or all outputs in their shape where that is less work."""
+    if 2 * n_left * x.shape[-1] > max(_GATHERED, x.numel() + w.numel()):
+        return _sliced(x, w, addend, dtype, left)
+    lead = left.shape[:-2]
+    places = left.nonzero(as_tuple=True)
+    rows = x.expand(*lead, *x.shape[-2:])[places[:-1]].unsqueeze(-2)
+    columns = w.expand(*lead, *w.shape[-2:])[*places[:-2], places[-1]].unsqueeze(-2)
+    addends = None if addend is None else addend.expand(left.shape)[places][:, None, None]
+    found = _sliced(rows, columns, addends, dtype, torch.ones(n_left, 1, 1, dtype=torch.bool, device=x.device))
+    return _Left(found.value.flatten(), found.nonfinite, found.slices)
 
-    `rows` are the rows of x, then those of w; `largest` is max|row|.
-    """
-    finite_x, finite_w = _parted(largest < torch.inf, x, w)
+
+def _sliced(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype, asked: Tensor) -> _Left:
+    """R_dtype(x @ w.T + addend) by slices, every output; non-finite ones, counted among those `asked`, apart."""
+    finite_x, finite_w = _finite(x), _finite(w)
     finite = finite_x & finite_w.mT
     if addend is not None:
         finite = finite & addend.isfinite()
     plain = None
     if not bool(finite.all()):
         plain = x @ w.mT if addend is None else x @ w.mT + addend
-        rows, largest = (torch.where(largest < torch.inf, of_rows, 0.0) for of_rows in (rows, largest))
-        x, w = _parted(rows, x, w)
+        x, w = torch.where(finite_x, x, 0.0), torch.where(finite_w, w, 0.0)
         addend = None if addend is None else torch.where(addend.isfinite(), addend, 0.0)
-    top, bits = spans(rows, largest)
-    (top_x, top_w), (bits_x, bits_w) = _parted(top, x, w), _parted(bits, x, w)
-    proven = (bits_x + bits_w.mT <= exact_bits(x.shape[-1])) & finite
+    (top_x, bits_x), (top_w, bits_w) = (spans(rows, rows.abs().amax(-1, keepdim=True)) for rows in (x, w))
     width, slices = cut(int(bits_x.max()), int(bits_w.max()), x.shape[-1])
     terms = _slice_products(sliced(x, top_x, width, slices[0]), sliced(w, top_w, width, slices[1]))
     total = sum_to_odd(terms if addend is None else [*terms, addend]) + 0.0  # makes a zero sum +0
-    certified, nonfinite = int(proven.sum()), 0
-    if plain is not None:
-        total = torch.where(finite, total, plain)
-        nonfinite = int((~finite).sum())
-    return Product(
-        value=total,
-        certified=certified,
-        sliced=total.numel() - certified - nonfinite,
-        nonfinite=nonfinite,
-        slices=slices,
-    )
+    if plain is None:
+        return _Left(narrow(total, dtype), 0, slices)
+    value = narrow(torch.where(finite, total, plain), dtype)
+    return _Left(torch.where(value.isnan(), torch.nan, value), int((asked & ~finite).sum()), slices)
 
 
-def _parted(rows: Tensor, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
-    """The rows of x and the rows of w out of their concatenation, in the leading shapes of x and w."""
-    of_x, of_w = rows.split((x.shape[:-1].numel(), w.shape[:-1].numel()))
-    return of_x.unflatten(0, x.shape[:-1]), of_w.unflatten(0, w.shape[:-1])
+def _finite(rows: Tensor) -> Tensor:
+    return rows.isfinite().all(-1, keepdim=True)
 
 
 def _slice_products(slices_x: list[Tensor], slices_w: list[Tensor]) -> list[Tensor]:

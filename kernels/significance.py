@@ -10,16 +10,6 @@ from torch import Tensor
 _NO_BIT = 4096  # above every exponent
 
 
-def fits(rows: Tensor, largest: Tensor, bits: int) -> bool:
-    """True only if in every row all values are integers times one unit (of that row), all below 2^bits in magnitude.
-
-    Sufficient, not necessary, and cheap. With c = 1.5 * 2^(53 - bits) * largest, R(v + c) - c == v proves v + c exact,
-    hence v a multiple of ulp(v + c) > 2^-bits * largest. Rows with infinities or NaN do not fit.
-    """
-    offset = largest * (1.5 * 2.0 ** (53 - bits))
-    return torch.equal(rows + offset - offset, rows)
-
-
 def spans(rows: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
     """(top, bits) of each row: |row| < top, the smallest such power of two; row = integers * top * 2^-bits.
 
@@ -31,16 +21,6 @@ def spans(rows: Tensor, largest: Tensor) -> tuple[Tensor, Tensor]:
     lowest = torch.where(fields == 0, _NO_BIT, (fields >> 52) - 52 + trailing_zeros).amin(-1, keepdim=True)
     above = (largest.view(torch.int64) >> 52) + 1
     return (above << 52).view(torch.float64), above - lowest
-
-
-def halves(rows: Tensor, largest: Tensor, width: int) -> tuple[Tensor, Tensor | None]:
-    """(high, low) with rows = high + low, each integers up to 2^width times a unit of its row; low is None where two
-    slices do not hold every bit, or a row is not finite.
-    """
-    above = ((largest.view(torch.int64) >> 52) + 1 << 52).view(torch.float64)
-    high, low = sliced(rows, above, width, 2)
-    offset = above * (1.5 * 2.0 ** (52 - width - (width + 1)))
-    return high, low if torch.equal(low + offset - offset, low) else None
 
 
 def exact_bits(terms: int) -> int:
