@@ -23,11 +23,15 @@ class UnlikeSettingsError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Moved:
-    """One cell on one lane whose bits moved; stage is the first that did, or INPUT, or OUTCOME."""
+    """One cell on one lane whose bits moved; stage is the first that did, or INPUT, or OUTCOME.
+
+    stages = every stage that moved; () where the case itself moved, or how the lane ended.
+    """
 
     cell: str
     lane: str
     stage: str
+    stages: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,10 +93,10 @@ def run_diff(
     forms: dict[_Form, _Form] = {}
     first, second = _by_lane(before, forms), _by_lane(after, forms)
     common = sorted(first.keys() & second.keys())
-    stages = ((key, _first_moved(first[key], second[key])) for key in common)
+    moved = (_moved(*key, first[key], second[key]) for key in common)
     return RunDiff(
         common=len(common),
-        moved=tuple(Moved(cell=cell, lane=lane, stage=stage) for (cell, lane), stage in stages if stage is not None),
+        moved=tuple(each for each in moved if each is not None),
         new=tuple(sorted(second.keys() - first.keys())),
         gone=tuple(sorted(first.keys() - second.keys())),
         unlike=tuple(unlike),
@@ -110,19 +114,20 @@ def _bits(record: LaneRecord, forms: dict[_Form, _Form]) -> _Bits:
     return record.outcome, record.input_digest, forms.setdefault(form, form), "".join(s.digest for s in record.stages)
 
 
-def _first_moved(before: _Bits, after: _Bits) -> str | None:
-    """The first stage that one of them lacks, or in which they differ; INPUT and OUTCOME come before any stage."""
+def _moved(cell: str, lane: str, before: _Bits, after: _Bits) -> Moved | None:
+    """The stages that one of them lacks, or in which they differ; INPUT and OUTCOME come before any stage."""
     if before == after:
         return None
     outcome_a, input_a, form_a, digests_a = before
     outcome_b, input_b, form_b, digests_b = after
     if input_a != input_b:
-        return INPUT
+        return Moved(cell=cell, lane=lane, stage=INPUT)
     if outcome_a is not outcome_b:
-        return OUTCOME
+        return Moved(cell=cell, lane=lane, stage=OUTCOME)
     a, b = _entries(form_a, digests_a), _entries(form_b, digests_b)
     names = {entry[0] for entry in set(a) ^ set(b)}
-    return next(stage for stage in STAGES if stage in names)
+    stages = tuple(stage for stage in STAGES if stage in names)
+    return Moved(cell=cell, lane=lane, stage=stages[0], stages=stages)
 
 
 def _entries(form: _Form, digests: str) -> list[tuple[str, str, tuple[int, ...], str]]:

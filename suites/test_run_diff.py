@@ -37,20 +37,20 @@ def with_scale(*, dtype: str = "bfloat16", computed: str = "float32", shape: tup
 
 
 @pytest.mark.parametrize(
-    ("after", "stage"),
+    ("after", "stage", "stages"),
     [
-        (lane(digests=CODES_MOVED), "weight.codes"),
-        (lane(digests=BOTH_MOVED), "weight.scale"),
-        (with_scale(dtype="float32"), "weight.scale"),
-        (with_scale(shape=(1, 8)), "weight.scale"),
-        (replace(lane(), stages=ByStage(lane().stages[:1])), "weight.codes"),
-        (replace(lane(), stages=ByStage(lane().stages[1:])), "weight.scale"),
-        (lane(outcome=Outcome.RAISED, message="ValueError: x"), "outcome"),
-        (replace(lane(digests=BOTH_MOVED), input_digest="0" * 16), "input"),
+        (lane(digests=CODES_MOVED), "weight.codes", ("weight.codes",)),
+        (lane(digests=BOTH_MOVED), "weight.scale", ("weight.scale", "weight.codes")),
+        (with_scale(dtype="float32"), "weight.scale", ("weight.scale",)),
+        (with_scale(shape=(1, 8)), "weight.scale", ("weight.scale",)),
+        (replace(lane(), stages=ByStage(lane().stages[:1])), "weight.codes", ("weight.codes",)),
+        (replace(lane(), stages=ByStage(lane().stages[1:])), "weight.scale", ("weight.scale",)),
+        (lane(outcome=Outcome.RAISED, message="ValueError: x"), "outcome", ()),
+        (replace(lane(digests=BOTH_MOVED), input_digest="0" * 16), "input", ()),
     ],
 )
-def test_the_first_moved_stage_is_named(after: LaneRecord, stage: str) -> None:
-    assert compared([lane()], [after]).moved == (Moved(cell="default", lane="engine:ptq", stage=stage),)
+def test_the_first_moved_stage_is_named_and_then_all(after: LaneRecord, stage: str, stages: tuple[str, ...]) -> None:
+    assert compared([lane()], [after]).moved == (Moved(cell="default", lane="engine:ptq", stage=stage, stages=stages),)
 
 
 def test_what_moves_no_bit_has_not_moved() -> None:
@@ -95,7 +95,7 @@ def test_the_summary_stays_within_its_lines_and_json_holds_everything() -> None:
     assert lines[-1] == "and 246 more"
     told = json.loads(json.dumps(diff.to_json()))
     assert told["common"] == len(told["moved"]) == 270
-    assert told["moved"][0] == {"cell": "case:0", "lane": "engine:ptq:cpu:m0", "stage": "input"}
+    assert told["moved"][0] == {"cell": "case:0", "lane": "engine:ptq:cpu:m0", "stage": "input", "stages": []}
 
 
 # --- the environment ----------------------------------------------------------------------------------------------
