@@ -106,7 +106,8 @@ def _rounded(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) ->
 
 
 def _norm(rows: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    norm: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
+    return norm
 
 
 def _left(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype, left: Tensor, n_left: int) -> _Left:
