@@ -48,6 +48,16 @@ def reciprocal_to_odd(t: Tensor) -> Tensor:
     return torch.where(rest.isfinite(), add_to_odd(q, rest * q), q)
 
 
+def divide_to_odd(a: Tensor, n: int) -> Tensor:
+    """divide_to_odd(a, n) = odd_53(a / n) of finite float64 `a` that are 0 or from 2^-900 up, 1 <= n <= 2^26."""
+    q = a / n
+    product = q * n
+    high, low = _halves(q)
+    lost = low * n - (product - high * n)  # both products are exact: n is no longer than a half
+    rest = (a - product) - lost
+    return add_to_odd(q, rest / n)
+
+
 def divide_by_reciprocal(a: Tensor, c: float) -> Tensor:
     """divide_by_reciprocal(a, c) = R_d(a * R_p(1 / R_p(c))), p being float64 for float64 tensors and float32 otherwise.
 
