@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -25,25 +25,36 @@ class Operand:
     dequantized: Tensor
 
 
-def quantized_operand(x: Tensor, scheme: TensorScheme) -> Operand:
-    """x quantized to stored integer codes and read back in its own dtype; no gradient flows."""
-    quantized = quantize(x, choose_qparams(x, scheme))
+def quantized_operand(x: Tensor, scheme: TensorScheme, qparams: QParams | None = None) -> Operand:
+    """x quantized to stored integer codes and read back in its own dtype; no gradient flows.
+
+    `qparams` are chosen already, from an observed range; None = from x itself.
+    """
+    quantized = quantize(x, choose_qparams(x, scheme) if qparams is None else qparams)
     return Operand(qparams=quantized.qparams, codes=quantized.codes, dequantized=dequantize(quantized, x.dtype))
 
 
-def fake_operand(x: Tensor, scheme: TensorScheme) -> Operand:
-    """x quantized in pretence: integer codes under code_cast integer, float codes otherwise, and the straight-through
-    gradient of `gradient_mask` and `gradient_product` from `dequantized` to x.
-    """
+def pretended(x: Tensor, qparams: QParams) -> tuple[Tensor, Operand]:
+    """(codes before their clamp, the operand): integer codes under code_cast integer, else float ones. No gradient."""
     with torch.no_grad():
-        qparams = choose_qparams(x, scheme)
         unclamped, values = code_values(x, qparams)
-        codes = store_codes(values, qparams.scheme) if scheme.rules.code_cast is d.CodeCast.INTEGER else values
+        keeps = qparams.scheme.rules.code_cast is not d.CodeCast.INTEGER
+        codes = values if keeps else store_codes(values, qparams.scheme)
         dequantized = dequantize(Quantized(codes=codes, qparams=qparams), x.dtype)
+    return unclamped, Operand(qparams=qparams, codes=codes, dequantized=dequantized)
+
+
+def fake_operand(x: Tensor, scheme: TensorScheme, qparams: QParams | None = None) -> Operand:
+    """x quantized in pretence, with the straight-through gradient of `gradient_mask` and `gradient_product` from
+    `dequantized` to x. `qparams` are chosen already, from an observed range; None = from x itself.
+    """
+    qparams = choose_qparams(x, scheme) if qparams is None else qparams
+    unclamped, operand = pretended(x, qparams)
     if x.requires_grad and torch.is_grad_enabled() and scheme.rules.gradient_mask is not d.GradientMask.ALL:
         mask = straight_through_mask(x, unclamped, qparams)
-        dequantized = _StraightThrough.apply(x, dequantized, mask, qparams)  # type: ignore[no-untyped-call]  # autograd has no types
-    return Operand(qparams=qparams, codes=codes, dequantized=dequantized)
+        dequantized = _StraightThrough.apply(x, operand.dequantized, mask, qparams)  # type: ignore[no-untyped-call]  # autograd has no types
+        return replace(operand, dequantized=dequantized)
+    return operand
 
 
 def fake_quantize(x: Tensor, scheme: TensorScheme) -> Tensor:

@@ -47,10 +47,14 @@ def scale_in_use(qparams: QParams, source: d.ScaleSource, groups: Groups) -> Ten
 
 def zero_point_in_use(qparams: QParams, groups: Groups) -> Tensor | None:
     """The zero point as later steps read it: spread over its groups, a stored offset undone; None if there is none."""
-    if qparams.zero_point is None:
-        return None
-    zero_point = groups.spread(qparams.zero_point)
-    return zero_point + 1 if qparams.scheme.rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE else zero_point
+    zero_point = whole_zero_point(qparams)
+    return None if zero_point is None else groups.spread(zero_point)
+
+
+def whole_zero_point(qparams: QParams) -> Tensor | None:
+    """The zero point in its own shape, a stored offset undone; None if there is none."""
+    undoes = qparams.scheme.rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE
+    return qparams.zero_point + 1 if undoes and qparams.zero_point is not None else qparams.zero_point
 
 
 def reciprocal_of(scale: Tensor, qparams: QParams, dtype: torch.dtype) -> Tensor:
