@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from parity.foreign import refuse_foreign_packages
 
 if TYPE_CHECKING:
+    from parity.backends.functions import backend_from_functions
     from parity.backends.protocol import Backend
     from parity.capture import capture
     from parity.compare import assert_identical, compare
@@ -21,13 +22,24 @@ if TYPE_CHECKING:
     from parity.lanes import lane
     from parity.run import run
 
-__all__ = ["Backend", "__version__", "assert_identical", "capture", "compare", "explain", "lane", "run"]
+__all__ = [
+    "Backend",
+    "__version__",
+    "assert_identical",
+    "backend_from_functions",
+    "capture",
+    "compare",
+    "explain",
+    "lane",
+    "run",
+]
 
 __version__ = "0.1.0"
 
 HOME_OF = {
     "Backend": "parity.backends.protocol",
     "assert_identical": "parity.compare",
+    "backend_from_functions": "parity.backends.functions",
     "capture": "parity.capture",
     "compare": "parity.compare",
     "explain": "parity.explain",
