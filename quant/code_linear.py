@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from kernels.code_product import code_product
+from kernels.traced import code_sums
 from quant import decisions as d
 from quant.fake import Operand
 from quant.granularity import groups_of
@@ -26,7 +26,7 @@ def code_linear_product(x: Operand, w: Operand, bias: Tensor | None, rules: Prod
     bias = None if rules.bias_add is d.BiasAdd.NONE else bias
     with torch.no_grad():
         stack = w.codes.shape[:-2]
-        total = code_product(_rows(_centred(x), stack), _centred(w)).float()
+        total = code_sums(_rows(_centred(x), stack), _centred(w)).float()
         x_scale, w_scale = _rows(_row_scale(x), stack), _row_scale(w).mT
         if rules.code_product_rescale is d.CodeProductRescale.SCALES_FIRST:
             total = total * (x_scale * w_scale)

@@ -126,9 +126,13 @@ class Groups:
         return x.reshape(self.shape)
 
 
-@lru_cache(maxsize=4096)
 def groups_of(granularity: Granularity, shape: Shape) -> Groups:
     """The grouped view that a granularity means for a shape; raises what `block_shape` raises."""
+    # A traced shape may hold symbols, which no cache can keep apart.
+    return _groups(granularity, shape) if torch.compiler.is_compiling() else _kept_groups(granularity, shape)
+
+
+def _groups(granularity: Granularity, shape: Shape) -> Groups:
     if 0 in shape:
         raise ValueError(f"the shape {shape} holds no elements, so there is no range to choose a scale from")
     blocks = granularity.block_shape(shape)
@@ -150,3 +154,6 @@ def groups_of(granularity: Granularity, shape: Shape) -> Groups:
         qparam_shape=tuple(n // b for n, b in zip(shape, blocks, strict=True)),
         spread_shape=tuple(1 if i in reduced else n for i, n in enumerate(view)),
     )
+
+
+_kept_groups = lru_cache(maxsize=4096)(_groups)

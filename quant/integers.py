@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 from torch import Tensor
 
+from quant.remembered import remembered
 
-@lru_cache(maxsize=4096)
+
+@remembered
 def holds(dtype: torch.dtype, value: int) -> bool:
     """Whether a dtype, floating or integer, represents an integer exactly."""
     if not dtype.is_floating_point:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.exact_product import exact_product
 from kernels.narrow import narrow
 from kernels.sequential_product import sequential_product
 from kernels.tf32 import round_to_tf32
+from kernels.traced import exact_values
 from quant import decisions as d
 from quant.product_rules import ProductRules
+from quant.remembered import remembered
 
 
 def linear_product(x: Tensor, w: Tensor, bias: Tensor | None, rules: ProductRules, dtype: torch.dtype) -> Tensor:
@@ -73,7 +73,7 @@ def _product(x: Tensor, w: Tensor, bias: Tensor | None, rules: ProductRules, dty
             first = torch.float32  # the accumulator in which the bias is added
         else:
             first = torch.float16 if rules.product_output is d.ProductOutput.VIA_FLOAT16 else dtype
-        return finish(exact_product(x, w, inside, first).value, after, rules, dtype)
+        return finish(exact_values(x, w, inside, first), after, rules, dtype)
     half = rules.accumulate is d.Accumulate.FLOAT16_SEQUENTIAL
     accumulator = torch.float16 if half else torch.float32
     total = sequential_product(
@@ -104,7 +104,7 @@ def _cut(x: Tensor, rules: ProductRules) -> Tensor:
     return round_to_tf32(x.float()).to(x.dtype) if rules.operand_precision is d.OperandPrecision.TF32 else x
 
 
-@lru_cache(maxsize=256)
+@remembered
 def _without_ends(rules: ProductRules) -> ProductRules:
     """The rules of a gradient's product: no bias, one cast."""
     return rules.with_values(bias_add="none", product_output="direct")

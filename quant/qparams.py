@@ -11,7 +11,6 @@ Steps, each rounding to `Rules.qparam_dtype` (Q) unless it says otherwise:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -25,6 +24,7 @@ from quant.device import cast, op
 from quant.granularity import Groups, groups_of
 from quant.integers import cast_to_integer
 from quant.mapping import Mapping, ZeroPointDomain
+from quant.remembered import remembered
 from quant.rules import Rules
 from quant.scheme import ResolvedScheme, TensorScheme
 
@@ -135,7 +135,7 @@ def _at_least_eps(t: Tensor, scheme: ResolvedScheme) -> Tensor:
     return op(t.clamp(min=_eps_in(scheme, t.dtype)), scheme.rules)
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _eps_in(scheme: ResolvedScheme, dtype: torch.dtype) -> float:
     """eps cast as `float64_cast` says; left to itself, clamp rounds a number to fp32 before it rounds to 16 bits."""
     return cast(torch.tensor(scheme.eps, dtype=torch.float64), dtype, scheme.rules).item()
@@ -204,7 +204,7 @@ def _offset(zero_point: Tensor, rules: Rules) -> Tensor:
     return zero_point - 1 if rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE else zero_point
 
 
-@lru_cache(maxsize=4096)
+@remembered
 def _constant_zero_point(scheme: ResolvedScheme) -> float:
     """The middle of a symmetric grid as Z stores it, less one where the rules say so."""
     dtype = scheme.zero_point_dtype

@@ -13,13 +13,14 @@ from quant.eps import EpsOf
 from quant.granularity import Granularity, Stacked
 from quant.mapping import Mapping, ZeroPointDomain
 from quant.product_rules import ProductRules
+from quant.remembered import Resolutions, untraced
 from quant.rules import Rules
 
 MODEL = "model"  # in place of a dtype: that of the tensor (or model) the scheme is resolved against
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TensorScheme:
+class TensorScheme(Resolutions):
     """Intent for one tensor: the grid, who shares a scale, the mapping, and the dtypes of what is stored.
 
     `scale_dtype` and `zero_point_dtype` are torch dtypes or "model"; `eps` is a number or an `EpsOf`;
@@ -51,7 +52,11 @@ class TensorScheme:
 
     def resolved(self, dtype: torch.dtype) -> ResolvedScheme:
         """This scheme for a tensor of `dtype` (fp32, bf16 or fp16), with no default left in it."""
-        return _resolved(self, dtype)
+        name = Resolutions.NAMES.get(dtype, "")
+        if not hasattr(self, name):
+            _resolve(self, dtype)
+        resolved: ResolvedScheme = getattr(self, name)
+        return resolved
 
     def stacked(self) -> TensorScheme:
         """This scheme for many cases stacked along a new first dimension."""
@@ -71,9 +76,15 @@ class ResolvedScheme(TensorScheme):
         legality.check_concrete(self)
 
 
+@untraced
+def _resolve(scheme: TensorScheme, dtype: torch.dtype) -> None:
+    """Keep in `scheme` what it is for a tensor of `dtype`."""
+    legality.check_input_dtype(dtype)
+    object.__setattr__(scheme, Resolutions.NAMES[dtype], _resolved(scheme, dtype))
+
+
 @lru_cache(maxsize=4096)
 def _resolved(scheme: TensorScheme, dtype: torch.dtype) -> ResolvedScheme:
-    legality.check_input_dtype(dtype)
     values = {f.name: getattr(scheme, f.name) for f in fields(TensorScheme)}
     for name in ("scale_dtype", "zero_point_dtype"):
         values[name] = dtype if values[name] == MODEL else values[name]

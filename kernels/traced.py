@@ -1,0 +1,56 @@
+"""Products whose path depends on their values, as single operators: what torch.export and torch.compile record whole.
+
+A tracer cannot follow `exact_product`, which looks at the bits before it chooses how to sum, so in a traced graph it
+stands as one operator that runs the same code. A program that holds one is run where `kernels` is imported.
+"""
+
+import torch
+from torch import Tensor
+
+from kernels.code_product import code_product
+from kernels.exact_product import exact_product
+
+
+def exact_values(x: Tensor, w: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    """exact_values(x, w, bias, d) = exact_product(x, w, bias, d).value, eager or traced; no gradient flows."""
+    if torch.compiler.is_compiling():
+        result: Tensor = torch.ops.quant_parity.exact_product(x, w, bias, dtype)
+        return result
+    return exact_product(x, w, bias, dtype).value
+
+
+def code_sums(x: Tensor, w: Tensor) -> Tensor:
+    """code_sums(x, w) = code_product(x, w), eager or traced."""
+    if torch.compiler.is_compiling():
+        result: Tensor = torch.ops.quant_parity.code_product(x, w)
+        return result
+    return code_product(x, w)
+
+
+@torch.library.custom_op(
+    "quant_parity::exact_product",
+    mutates_args=(),
+    schema="(Tensor x, Tensor w, Tensor? bias, ScalarType dtype) -> Tensor",
+)
+def _exact_product(x: Tensor, w: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    return exact_product(x, w, bias, dtype).value
+
+
+@torch.library.custom_op("quant_parity::code_product", mutates_args=(), schema="(Tensor x, Tensor w) -> Tensor")
+def _code_product(x: Tensor, w: Tensor) -> Tensor:
+    return code_product(x, w)
+
+
+@_exact_product.register_fake
+def _(x: Tensor, w: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
+    return x.new_empty(_shape(x, w), dtype=dtype)
+
+
+@_code_product.register_fake
+def _(x: Tensor, w: Tensor) -> Tensor:
+    return x.new_empty(_shape(x, w), dtype=torch.int32)
+
+
+def _shape(x: Tensor, w: Tensor) -> tuple[int, ...]:
+    """[..., M, N] of [..., M, K] and [..., N, K]."""
+    return (*torch.broadcast_shapes(x.shape[:-2], w.shape[:-2]), x.shape[-2], w.shape[-2])
