@@ -62,9 +62,9 @@ def _extended(candidates: Candidates, found: Sequence[Flips], stage: str) -> lis
         return sorted(singles, key=lambda flips: _rank(candidates, flips))
     joined = (_joined(found[0], joint) for joint in candidates.joint)
     shrunk = _distinct(_shrunk(candidates, flips, stage) for flips in joined if fits(flips))
-    if any(len(flips) - len(found[0]) <= 2 for flips in shrunk):
-        return shrunk
-    pairs = _distinct(flips for flips in _pairs(candidates, found[0], stage, witness) if fits(flips))
+    paired = (flips for flips in _pairs(candidates, found[0], stage, witness) if fits(flips))
+    named = [flips for flips in shrunk if len(flips) - len(found[0]) <= 2]
+    pairs = _distinct((*named, *paired))
     if pairs or shrunk:
         return sorted(pairs, key=lambda flips: _rank(candidates, flips)) or shrunk
     descended = _descended(candidates, found[0], stage, witness)

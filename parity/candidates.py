@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
@@ -15,7 +16,8 @@ from parity.lanes import Flow
 from parity.pair import Case, Pair, Side
 from parity.transplant import layer_output, operand_stages
 from quant import ProductRules, QuantScheme, TensorScheme, rules_named
-from quant.legality import INPUT_DTYPES
+from quant.integers import cast_to_integer
+from quant.legality import INPUT_DTYPES, INTEGER_DTYPES
 from quant.rule_sets import RULE_SETS
 from quant.rules import enumeration_of
 from quant.scheme import ResolvedScheme
@@ -93,8 +95,7 @@ class OperandCandidates:
         """Candidates for lane B's stages of an operand, starting from A's scheme in a flow."""
         x = torch.stack([(case.weight if operand == "weight" else case.x).cpu() for case in pair.cases])
         scheme, declared = (_resolved(side.scheme, operand, x.dtype) for side in (pair.a, pair.b))
-        named = (replace(scheme, rules=rules) for rules in RULE_SETS.values())
-        joint = [differences(scheme, forward_only(other)) for other in (declared, *named)]
+        joint = [differences(scheme, other) for other in (declared, *_under_named_sets(scheme))]
         stages = pair.operand_stages(operand)
         return cls(
             stages=stages,
@@ -119,6 +120,13 @@ class OperandCandidates:
 
     def value(self, field: str) -> str:
         return field_text(self.base, field)
+
+
+def _under_named_sets(scheme: ResolvedScheme) -> Iterator[ResolvedScheme]:
+    """The scheme under each named set that does not exclude it; as a base, none refuses what is lossy."""
+    for rules in RULE_SETS.values():
+        with suppress(ValueError):
+            yield forward_only(replace(scheme, rules=replace(rules, refuse_lossy=False)))
 
 
 def _resolved(scheme: QuantScheme, operand: str, dtype: torch.dtype) -> ResolvedScheme:
@@ -157,9 +165,12 @@ class ProductCandidates:
     def made(self, flips: Flips, until: str, case: int | None = None) -> Stages:
         rules = {k: v for flip in flips if not flip.field.startswith("scheme.") for k, v in flip.changes}
         values: dict[str, Any] = {k: v for flip in flips if flip.field.startswith("scheme.") for k, v in flip.changes}
+        # No scheme has an integer output, yet a lane may cast to one: what it casts is the output of the model's dtype.
+        cast = values.pop("output_dtype") if values.get("output_dtype") in INTEGER_DTYPES else None
         scheme = replace(self.base, product=replace(self.base.product, **rules), **values)
         chosen = range(len(self.cases)) if case is None else (case,)
-        return {until: torch.stack([layer_output(self.cases[i], self.side.traces[i], scheme) for i in chosen])}
+        outputs = torch.stack([layer_output(self.cases[i], self.side.traces[i], scheme) for i in chosen])
+        return {until: outputs if cast is None else cast_to_integer(outputs, cast)}
 
     def single(self, after: Flips, until: str) -> Iterator[Flip]:
         for field in ProductRules.decisions():
@@ -168,6 +179,8 @@ class ProductCandidates:
                     yield rule_flip(field, member)
         own = self.base.resolved_output_dtype(self.cases[0].weight.dtype)
         yield from (_output_flip(dtype) for dtype in INPUT_DTYPES if dtype is not own)
+        if self.wanted["output"].dtype in INTEGER_DTYPES:
+            yield _output_flip(self.wanted["output"].dtype)
 
     def value(self, field: str) -> str:
         if field == "scheme.output_dtype":

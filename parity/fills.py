@@ -14,17 +14,18 @@ import torch
 from torch import Tensor
 
 from quant import Mapping as RangeMapping
-from quant import PerToken, TensorScheme, ZeroPointDomain, choose_qparams
+from quant import PerToken, QParams, TensorScheme, ZeroPointDomain, choose_qparams
 
 INTEGER_OF: Final = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """What the filled groups will meet: their dtype, and the resolved scheme that will choose their scale."""
+    """What the filled groups will meet: their dtype, the resolved scheme that will choose their scale, and how."""
 
     dtype: torch.dtype
     scheme: TensorScheme | None
+    choose: Callable[[Tensor, TensorScheme], QParams] = choose_qparams
 
 
 Fill = Callable[[Tensor, Target], Tensor]
@@ -120,11 +121,31 @@ def huge(words: Tensor, target: Target) -> Tensor:
 
 
 def integers(words: Tensor, target: Target) -> Tensor:
-    """Whole codes times a power of two, the grid's end among them: codes minus zero points reach both ends."""
+    """Codes and half codes of a scale that is a power of two, both ends of the grid among them.
+
+    x / s is then exact however it is computed. Zero points lie at the grid's ends, beside them and around 0, so that
+    codes minus zero points reach from qmin - qmax to qmax - qmin.
+    """
     power = torch.ldexp(torch.ones(len(words), 1, dtype=torch.float64), field(words[:, :1], 16, 3) - 6)
-    values = field(words, 0, 8).double() - 128
-    values[:, 0] = torch.where(signs(words)[:, 0] > 0, 127.0, -128.0)
+    low, high = _ends(words, target.scheme)
+    values = low + (field(words, 0, 20) % (2 * (high - low) + 1).long()).double() / 2
+    values[:, :1] = low
+    if target.scheme is not None and target.scheme.mapping == RangeMapping.ASYMMETRIC:
+        values[:, -1:] = high
     return values * power
+
+
+def _ends(words: Tensor, scheme: TensorScheme | None) -> tuple[Tensor, Tensor]:
+    """[m, 1] each: the ends of a range, in steps of the scale that this range is given."""
+    qmin, qmax = (-128, 127) if scheme is None else (scheme.qmin, scheme.qmax)
+    if scheme is None or scheme.mapping != RangeMapping.ASYMMETRIC:
+        clips = scheme is not None and scheme.mapping == RangeMapping.SYMMETRIC
+        ends = ((qmin - qmax) / 2, (qmax - qmin) / 2) if clips else (qmin, qmax)
+        low, high = (torch.full((len(words), 1), float(end), dtype=torch.float64) for end in ends)
+        return low, high
+    chosen = torch.tensor([qmin, qmax, qmin + 1, 0, 1, -1, 3, -3], dtype=torch.float64)  # odd ones part most rules
+    zero_point = chosen[field(words[:, :1], 24, 3)].clamp(qmin, qmax)
+    return qmin - zero_point, qmax - zero_point
 
 
 def specials(words: Tensor, target: Target) -> Tensor:
@@ -169,7 +190,7 @@ def _ties(words: Tensor, target: Target, *, unrounded: bool) -> Tensor:
     skeleton = skeleton.to(dtype)
     # A stored dtype that rounds nothing gives the scale as it was before rounding.
     scale_dtype = torch.float64 if unrounded else scheme.scale_dtype
-    chosen = choose_qparams(skeleton, replace(scheme, granularity=PerToken(), scale_dtype=scale_dtype))
+    chosen = target.choose(skeleton, replace(scheme, granularity=PerToken(), scale_dtype=scale_dtype))
     # 2. Every other value sits half-way between two codes of that scale.
     span = scheme.qmax - scheme.qmin
     half_steps = (field(words, 0, 14) % (2 * span + 1) - span).double() + 0.5
@@ -200,11 +221,11 @@ FAMILY_FILLS: Final[Mapping[str, tuple[Fill, ...]]] = {
         unrounded_ties,
         eps_edge,
         stored_ties,
-        outlier,
+        integers,
         one_sided,
         stored_ties,
         zeros,
-        integers,
+        outlier,
         unrounded_ties,
         constant,
         subnormal,
@@ -224,3 +245,8 @@ FAMILY_FILLS: Final[Mapping[str, tuple[Fill, ...]]] = {
     "integers": (integers,),
     "specials": (specials,),
 }
+
+# Families with fills that ask the scheme for a scale or an eps, so that a moved rule would move them too.
+AIMED_FAMILIES: Final = frozenset(
+    family for family, fills in FAMILY_FILLS.items() if {stored_ties, unrounded_ties, eps_edge}.intersection(fills)
+)

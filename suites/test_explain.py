@@ -17,12 +17,16 @@ from parity.cli.app import app
 from parity.counter import words
 from parity.explanation import Explanation
 from parity.flips import flipped, flips_of, forward_only
-from quant import Mapping, PerAxis, ProductRules, QuantScheme, presets
-from quant.rule_sets import ENGINE
-from suites.carried_out import CarriedOut
-from suites.history_cases import layer
+from parity.history.black_box import CarriedOut
+from quant import Mapping, PerAxis, ProductRules, QuantScheme, TensorScheme, presets
+from quant.rule_sets import ENGINE, ENGINE_PRODUCT
 
 ENGINE_4_BIT = presets.intx_weight_only(bits=4, group_size=32)
+
+
+def layer(weight: TensorScheme) -> QuantScheme:
+    """A layer with this scheme on its weight, its activation left float, its product exact."""
+    return QuantScheme(weight=weight, product=ENGINE_PRODUCT)
 
 
 def explained(theirs: CarriedOut, ours: QuantScheme = ENGINE_4_BIT, dtype: torch.dtype = torch.float32) -> Explanation:

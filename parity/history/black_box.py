@@ -15,7 +15,7 @@ from quant import QuantScheme
 Spoil = Callable[[Tensor], Tensor]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@dataclass(slots=True, kw_only=True, eq=False)  # a backend, whose protocol has plain attributes
 class CarriedOut:
     """The engine's PTQ under `scheme`; spoiled = what becomes of the tensor of a stage."""
 
