@@ -1,6 +1,7 @@
 """What quantization means: schemes, rules, qparams, codes and flows, all by one path; no comparison, no reporting."""
 
 from quant import presets
+from quant.calibrate import calibrate
 from quant.codes import Quantized, quantize
 from quant.dequantize import dequantize
 from quant.eps import EpsOf, EpsProperty, PropertyDtype
@@ -14,11 +15,18 @@ from quant.qparams import QParams, choose_qparams
 from quant.rule_sets import rules_named
 from quant.rules import Rules
 from quant.scheme import QuantScheme, TensorScheme
+from quant.statistic import First, Learned, MinMax, MovingAverage, Own
+from quant.switch import disable_fake_quantization, enable_fake_quantization
 
 __all__ = [
     "EpsOf",
     "EpsProperty",
+    "First",
+    "Learned",
     "Mapping",
+    "MinMax",
+    "MovingAverage",
+    "Own",
     "PerAxis",
     "PerBlock",
     "PerGroup",
@@ -33,9 +41,12 @@ __all__ = [
     "Rules",
     "TensorScheme",
     "ZeroPointDomain",
+    "calibrate",
     "choose_qparams",
     "convert",
     "dequantize",
+    "disable_fake_quantization",
+    "enable_fake_quantization",
     "fake_quantize",
     "prepare",
     "presets",

@@ -7,9 +7,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quant.decisions import Accumulate
-from quant.fake import Operand, fake_operand
+from quant.fake import Operand
+from quant.integers import cast_to_integer
 from quant.linear import LayerStages
 from quant.lookup import lookup
+from quant.ranges import ranged_operand, weight_range
 from quant.scheme import QuantScheme
 from quant.stored import StoredWeight
 
@@ -44,7 +46,12 @@ class QuantizedEmbedding(nn.Module):
 
 
 class FakeQuantizedEmbedding(nn.Embedding):
-    """QuantizedEmbedding's output from a float table that still trains, with straight-through gradients."""
+    """QuantizedEmbedding's output from a float table that still trains, with straight-through gradients.
+
+    While `fake_quantization` is False it is the nn.Embedding whose place it takes.
+    """
+
+    fake_quantization = True
 
     def __init__(self, weight: Tensor, padding_idx: int | None, scheme: QuantScheme) -> None:
         nn.Module.__init__(self)
@@ -53,18 +60,23 @@ class FakeQuantizedEmbedding(nn.Embedding):
         self.padding_idx, self.max_norm, self.norm_type = padding_idx, None, 2.0
         self.scale_grad_by_freq = self.sparse = False
         self.scheme = scheme
+        self.weight_range = weight_range(weight, scheme)
 
     def stages(self, indices: Tensor) -> LayerStages:
         """Every intermediate of forward(indices)."""
-        weight = fake_operand(self.weight, self.scheme.weight)
+        weight = ranged_operand(self.weight, self.scheme.weight, self.weight_range)
         return lookup_stages(indices, weight, self.scheme, self.weight.dtype, self.padding_idx)
 
     def forward(self, input: Tensor) -> Tensor:
-        return self.stages(input).output
+        return self.stages(input).output if self.fake_quantization else super().forward(input)
 
-    def converted(self) -> QuantizedEmbedding:
-        """The embedding that stores this one's codes."""
-        return QuantizedEmbedding.from_float(self.weight.detach(), self.padding_idx, self.scheme)
+    def converted(self, stored: StoredWeight | None = None) -> QuantizedEmbedding:
+        """The embedding that stores this one's codes; `stored` are those of another layer with the same weight."""
+        if stored is None:
+            weight = self.weight.detach()
+            learned = None if self.weight_range is None else self.weight_range.qparams(weight)
+            stored = StoredWeight.of(weight, self.scheme.weight, learned)
+        return QuantizedEmbedding(stored, self.padding_idx, self.scheme)
 
 
 def lookup_stages(
@@ -83,7 +95,9 @@ def lookup_stages(
         output = lookup(table, indices, padding_idx)
     else:
         output = F.embedding(indices, table, padding_idx)
-    return LayerStages(input=None, weight=weight, output=output.to(scheme.resolved_output_dtype(dtype)))
+    wanted = scheme.resolved_output_dtype(dtype)
+    output = output.to(wanted) if wanted.is_floating_point else cast_to_integer(output, wanted)
+    return LayerStages(input=None, weight=weight, output=output)
 
 
 def check_supported(module: nn.Embedding) -> None:

@@ -8,6 +8,7 @@ from quant import decisions as d
 from quant.granularity import PerAxis, PerRow, PerTensor, PerToken, Stacked
 from quant.legality import INPUT_DTYPES, names
 from quant.mapping import ZeroPointDomain
+from quant.statistic import Learned, Observed
 
 if TYPE_CHECKING:
     from quant.scheme import QuantScheme
@@ -17,6 +18,19 @@ def check_quant_scheme(scheme: QuantScheme) -> None:
     """What the two tensors of a layer and their product exclude."""
     if scheme.output_dtype != "model" and scheme.output_dtype not in INPUT_DTYPES:
         raise ValueError(f"output_dtype is {scheme.output_dtype!r}; use 'model' or one of {names(INPUT_DTYPES)}")
+    if isinstance(scheme.weight.statistic, Observed):
+        raise ValueError(
+            f"the weight's statistic is {scheme.weight.statistic}: a weight is at hand whenever it is quantized, so its "
+            "range is its own or learned; use Own() or Learned()"
+        )
+    activation = scheme.activation
+    if activation is not None and isinstance(activation.statistic, Learned):
+        granularity = activation.granularity
+        if not isinstance(granularity.inner if isinstance(granularity, Stacked) else granularity, PerTensor):
+            raise ValueError(
+                f"the activation's statistic is {activation.statistic} and its granularity is {granularity}: one scale "
+                "is learned for inputs of any shape; use PerTensor()"
+            )
     if scheme.product.product_operands is not d.ProductOperands.CODES:
         return
     if scheme.activation is None:

@@ -17,6 +17,7 @@ from quant.granularity import Granularity
 from quant.integers import holds
 from quant.mapping import Mapping, ZeroPointDomain
 from quant.rules import Rules
+from quant.statistic import check_statistic
 
 if TYPE_CHECKING:
     from quant.scheme import ResolvedScheme, TensorScheme
@@ -34,6 +35,7 @@ def check_tensor_scheme(scheme: TensorScheme) -> None:
     _check_mapping(scheme)
     _check_zero_point(scheme)
     _check_rules(scheme)
+    check_statistic(scheme)
     if scheme.scale_dtype != "model" and scheme.scale_dtype not in SCALE_DTYPES:
         raise ValueError(f"scale_dtype is {scheme.scale_dtype!r}; use 'model' or one of {names(SCALE_DTYPES)}")
     if not isinstance(scheme.eps, EpsOf) and not (math.isfinite(scheme.eps) and scheme.eps > 0):

@@ -8,6 +8,7 @@ from quant.embedding import FakeQuantizedEmbedding, check_supported
 from quant.linear import FakeQuantizedLinear
 from quant.scheme import QuantScheme
 from quant.swap import FilterFn, swap_modules
+from quant.tied import StoredOnce
 
 
 def prepare(model: nn.Module, scheme: QuantScheme, filter_fn: FilterFn | None = None) -> nn.Module:
@@ -34,11 +35,16 @@ def prepare(model: nn.Module, scheme: QuantScheme, filter_fn: FilterFn | None = 
 def convert(model: nn.Module) -> nn.Module:
     """Replace every prepared layer of `model` in place by the quantized layer it stands for, and return the model.
 
-    Everything is taken from what `prepare` stored. Raises ValueError for a model without prepared layers.
+    Everything is taken from what `prepare` stored. Layers that share a Parameter and its scheme share the codes too.
+    Raises ValueError for a model without prepared layers, and for an activation whose range was never observed.
     """
+    once = StoredOnce()
 
     def replace(module: nn.Module) -> nn.Module | None:
-        return module.converted() if isinstance(module, FakeQuantizedLinear | FakeQuantizedEmbedding) else None
+        if not isinstance(module, FakeQuantizedLinear | FakeQuantizedEmbedding):
+            return None
+        shared = module.weight_range is None
+        return module.converted(once.of(module.weight, module.scheme.weight) if shared else None)
 
     model, count = swap_modules(model, replace)
     if count == 0:

@@ -59,24 +59,45 @@ def choose_qparams(x: Tensor, scheme: TensorScheme) -> QParams:
     Jacob et al. 2018; every deviation is a field of `Rules`.
     """
     resolved = scheme.resolved(x.dtype)
-    groups = groups_of(resolved.granularity, tuple(x.shape))
+    low, high = range_of(x, resolved)
+    return qparams_of_range(low, high, resolved)
+
+
+def range_of(x: Tensor, scheme: ResolvedScheme) -> tuple[Tensor, Tensor]:
+    """Step 1: the least and greatest value of each group in Q, both of the qparams' shape. No gradient flows."""
+    groups = groups_of(scheme.granularity, tuple(x.shape))
     with torch.no_grad():
-        return _choose(groups.split(x), groups, resolved)
+        low, high = _range(groups.split(x), groups.reduced, scheme)
+    return low.reshape(groups.qparam_shape), high.reshape(groups.qparam_shape)
 
 
-def _choose(x: Tensor, groups: Groups, scheme: ResolvedScheme) -> QParams:
+def qparams_of_range(low: Tensor, high: Tensor, scheme: ResolvedScheme) -> QParams:
+    """Steps 2 to 4 for ranges that range_of gave, or a statistic of several of them."""
     rules = scheme.rules
-    low, high = _range(x, groups.reduced, scheme)
-    unrounded = _scale(low, high, scheme)
-    scale = _store_scale(unrounded, scheme)
-    zero_point = _zero_point(low, high, unrounded, scale, scheme)
-    return QParams(
-        scale=scale.reshape(groups.qparam_shape),
-        zero_point=None if zero_point is None else zero_point.reshape(groups.qparam_shape),
-        scheme=scheme,
-        unrounded_scale=unrounded.reshape(groups.qparam_shape) if reads_unrounded_scale(rules) else None,
-        minimum=low.reshape(groups.qparam_shape) if rules.float_code_origin is d.FloatCodeOrigin.MIN else None,
-    )
+    with torch.no_grad():
+        unrounded = _scale(low, high, scheme)
+        scale = _store_scale(unrounded, scheme)
+        return QParams(
+            scale=scale,
+            zero_point=_zero_point(low, high, unrounded, scale, scheme),
+            scheme=scheme,
+            unrounded_scale=unrounded if reads_unrounded_scale(rules) else None,
+            minimum=low if rules.float_code_origin is d.FloatCodeOrigin.MIN else None,
+        )
+
+
+def qparams_of_values(scale: Tensor, zero_point: Tensor | None, scheme: ResolvedScheme) -> QParams:
+    """A scale and a zero point in Q, bounded, rounded and stored as chosen ones are; None = the grid's own middle."""
+    rules = scheme.rules
+    with torch.no_grad():
+        unrounded = scale if rules.eps_target is d.EpsTarget.NONE else _at_least_eps(scale, scheme)
+        stored = _store_scale(unrounded, scheme)
+        return QParams(
+            scale=stored,
+            zero_point=_middle(stored, scheme) if zero_point is None else _store_value(zero_point, scheme),
+            scheme=scheme,
+            unrounded_scale=unrounded if reads_unrounded_scale(rules) else None,
+        )
 
 
 def reads_unrounded_scale(rules: Rules) -> bool:
@@ -179,24 +200,40 @@ def replace_zero_scale(scale: Tensor, rules: Rules) -> Tensor:
 
 def _zero_point(low: Tensor, high: Tensor, unrounded: Tensor, scale: Tensor, scheme: ResolvedScheme) -> Tensor | None:
     """Step 4: the zero point in Z, stored less one where the rules say so."""
-    rules, dtype = scheme.rules, scheme.zero_point_dtype
-    if dtype is None:
-        return None
-    if scheme.mapping is not Mapping.ASYMMETRIC:
-        return torch.full_like(scale, _constant_zero_point(scheme), dtype=dtype)
+    rules = scheme.rules
+    if scheme.zero_point_dtype is None or scheme.mapping is not Mapping.ASYMMETRIC:
+        return _middle(scale, scheme)
     read = unrounded if rules.zero_point_scale is d.ZeroPointScale.UNROUNDED else cast(scale, low.dtype, rules)
-    if scheme.zero_point_domain is ZeroPointDomain.FLOAT:
-        zero_point = low
-        if rules.float_zero_point is d.FloatZeroPoint.MIN_PLUS_MID:
-            zero_point = op(low + op(read * scheme.midpoint, rules), rules)
-    else:
-        zero_point = _integer_zero_point(low, high, read, scheme)
+    if scheme.zero_point_domain is not ZeroPointDomain.FLOAT:
+        return _store_zero_point(_integer_zero_point(low, high, read, scheme), scheme)
+    zero_point = low
+    if rules.float_zero_point is d.FloatZeroPoint.MIN_PLUS_MID:
+        zero_point = op(low + op(read * scheme.midpoint, rules), rules)
+    return _store_zero_point(zero_point, scheme)
+
+
+def _store_value(zero_point: Tensor, scheme: ResolvedScheme) -> Tensor:
+    """A learned zero point in Z: an integer one is rounded and clamped as a chosen one is."""
+    if scheme.zero_point_domain is ZeroPointDomain.INT:
+        zero_point = _clamp_zero_point(ZERO_POINT_ROUNDINGS[scheme.rules.zero_point_rounding](zero_point), scheme)
+    return _store_zero_point(zero_point, scheme)
+
+
+def _store_zero_point(zero_point: Tensor, scheme: ResolvedScheme) -> Tensor:
+    rules, dtype = scheme.rules, scheme.zero_point_dtype
+    assert dtype is not None
     if dtype.is_floating_point:
         stored = cast(zero_point, dtype, rules)
     else:
         nearest = rules.zero_point_cast is d.ZeroPointCast.NEAREST
         stored = cast_to_integer(half_even(zero_point) if nearest else zero_point, dtype)
     return _offset(stored, rules)
+
+
+def _middle(scale: Tensor, scheme: ResolvedScheme) -> Tensor | None:
+    """The zero point of a symmetric grid, the same for every scale; None in the NONE domain."""
+    dtype = scheme.zero_point_dtype
+    return None if dtype is None else torch.full_like(scale, _constant_zero_point(scheme), dtype=dtype)
 
 
 def _offset(zero_point: Tensor, rules: Rules) -> Tensor:
@@ -236,7 +273,12 @@ def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: Resolv
         of_low, of_high = over_scale(low), over_scale(high)
         errors = op(op(_from(qmin, of_low), rules) + op(_from(qmax, of_high), rules), rules)
         zero_point = torch.where(errors > 0, from_end(qmin, of_low), from_end(qmax, of_high))
-    return zero_point.clamp(qmin, qmax) if rules.zero_point_clamp is d.ZeroPointClamp.CLAMP else zero_point
+    return _clamp_zero_point(zero_point, scheme)
+
+
+def _clamp_zero_point(zero_point: Tensor, scheme: ResolvedScheme) -> Tensor:
+    clamps = scheme.rules.zero_point_clamp is d.ZeroPointClamp.CLAMP
+    return zero_point.clamp(scheme.qmin, scheme.qmax) if clamps else zero_point
 
 
 def _from(code: int, t: Tensor) -> Tensor:

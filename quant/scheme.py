@@ -15,6 +15,7 @@ from quant.mapping import Mapping, ZeroPointDomain
 from quant.product_rules import ProductRules
 from quant.remembered import Resolutions, untraced
 from quant.rules import Rules
+from quant.statistic import Own, Statistic
 
 MODEL = "model"  # in place of a dtype: that of the tensor (or model) the scheme is resolved against
 
@@ -34,6 +35,7 @@ class TensorScheme(Resolutions):
     qmin: int
     qmax: int
     granularity: Granularity
+    statistic: Statistic = Own()
     mapping: Mapping = Mapping.SYMMETRIC
     preserve_zero: bool = True
     zero_point_domain: ZeroPointDomain = ZeroPointDomain.INT

@@ -59,14 +59,14 @@ def check_statistic(scheme: TensorScheme) -> None:
             f"statistic is {statistic} and granularity is {granularity}: what is observed over many tensors of any "
             "shape is one range; use PerTensor()"
         )
-    if not isinstance(statistic, Learned):
-        return
-    if rules.gradient_mask not in (d.GradientMask.ROUNDED, d.GradientMask.UNROUNDED):
+    if not isinstance(statistic, Own) and rules.float_code_origin is d.FloatCodeOrigin.MIN:
         raise ValueError(
-            f"statistic is {statistic} and gradient_mask is {rules.gradient_mask}: a scale learns from which values are "
-            "clipped; use gradient_mask rounded or unrounded"
+            f"statistic is {statistic} and float_code_origin is min: what is stored of a range is a scale and a zero "
+            "point, no minimum; use float_code_origin zero_point"
         )
-    if rules.float_code_origin is d.FloatCodeOrigin.MIN:
+    masks = (d.GradientMask.ROUNDED, d.GradientMask.UNROUNDED)
+    if isinstance(statistic, Learned) and rules.gradient_mask not in masks:
         raise ValueError(
-            f"statistic is {statistic} and float_code_origin is min: learned qparams have no minimum; use zero_point"
+            f"statistic is {statistic} and gradient_mask is {rules.gradient_mask}: a scale learns from what is "
+            "clipped; use gradient_mask rounded or unrounded"
         )

@@ -26,9 +26,9 @@ class StoredWeight:
     dtype: torch.dtype
 
     @classmethod
-    def of(cls, weight: Tensor, scheme: TensorScheme) -> StoredWeight:
-        """A float weight, quantized."""
-        return cls(quantize(weight, choose_qparams(weight, scheme)), weight.dtype)
+    def of(cls, weight: Tensor, scheme: TensorScheme, qparams: QParams | None = None) -> StoredWeight:
+        """A float weight, quantized by learned qparams, or by its own (None)."""
+        return cls(quantize(weight, choose_qparams(weight, scheme) if qparams is None else qparams), weight.dtype)
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], dtype: torch.dtype, scheme: TensorScheme) -> StoredWeight:
@@ -64,15 +64,9 @@ class StoredWeight:
         assert codes is not None
         assert scale is not None
         resolved = scheme.resolved(dtype)
-        for name, stored, declared in (
-            ("weight_scale", scale, resolved.scale_dtype),
-            ("weight_zero_point", zero_point, resolved.zero_point_dtype),
-        ):
-            if stored is not None and stored.dtype is not declared:
-                raise ValueError(
-                    f"{name} is {stored.dtype} and the scheme stores {declared}: a quantized layer cannot be cast; "
-                    "cast the float model and quantize it again"
-                )
+        check_stored_dtype("weight_scale", scale, resolved.scale_dtype)
+        check_stored_dtype("weight_zero_point", zero_point, resolved.zero_point_dtype)
+        check_stored_dtype("weight_unrounded_scale", unrounded, qparam_dtype_of(resolved, dtype))
         qparams = QParams(scale=scale, zero_point=zero_point, scheme=resolved, unrounded_scale=unrounded)
         return cls(Quantized(codes=codes, qparams=qparams), dtype)
 
@@ -82,4 +76,13 @@ class StoredWeight:
             qparams=self.quantized.qparams,
             codes=self.quantized.codes,
             dequantized=dequantize(self.quantized, self.dtype),
+        )
+
+
+def check_stored_dtype(name: str, stored: Tensor | None, declared: torch.dtype | None) -> None:
+    """Raise ValueError unless a buffer still has the dtype that its scheme stores."""
+    if stored is not None and stored.dtype is not declared:
+        raise ValueError(
+            f"{name} is {stored.dtype} and the scheme stores {declared}: a quantized layer cannot be cast; "
+            "cast the float model and quantize it again"
         )

@@ -1,0 +1,23 @@
+"""Layers that share one Parameter share one StoredWeight: tied weights stay tied as codes."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from quant.scheme import TensorScheme
+from quant.stored import StoredWeight
+
+
+class StoredOnce:
+    """of(weight, scheme) = StoredWeight.of(weight, scheme), the same object for the same Parameter and scheme."""
+
+    def __init__(self) -> None:
+        # The Parameter is kept, so that no other takes its id while this lives.
+        self._known: dict[tuple[int, TensorScheme], tuple[Tensor, StoredWeight]] = {}
+
+    def of(self, weight: Tensor, scheme: TensorScheme) -> StoredWeight:
+        """`weight` is the Parameter itself, not a detached view of it."""
+        key = (id(weight), scheme)
+        if key not in self._known:
+            self._known[key] = weight, StoredWeight.of(weight.detach(), scheme)
+        return self._known[key][1]
