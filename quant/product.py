@@ -88,11 +88,12 @@ def _product(x: Tensor, w: Tensor, bias: Tensor | None, rules: ProductRules, dty
 
 
 def _native(x: Tensor, w: Tensor, bias: Tensor | None, rules: ProductRules, dtype: torch.dtype) -> Tensor:
-    """The library's own product, whose accumulator nobody sees."""
-    if rules.bias_add is d.BiasAdd.IN_ACCUMULATOR and rules.product_output is d.ProductOutput.DIRECT:
-        return F.linear(x, w, None if bias is None else bias.to(x.dtype)).to(dtype)
+    """The library's own product, whose accumulator nobody sees; autocast does not choose its operands' dtype."""
     inside = bias if rules.bias_add is d.BiasAdd.IN_ACCUMULATOR else None
-    total = F.linear(x, w, None if inside is None else inside.to(x.dtype))
+    with torch.autocast(x.device.type, enabled=False):
+        total = F.linear(x, w, None if inside is None else inside.to(x.dtype))
+    if rules.bias_add is d.BiasAdd.IN_ACCUMULATOR and rules.product_output is d.ProductOutput.DIRECT:
+        return total.to(dtype)
     return finish(total, None if inside is not None else bias, rules, dtype)
 
 
