@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from parity.axes import SYNTHETIC
+from parity.backends.protocol import Declares
 from parity.backends.registry import backend_named
 from parity.cases import input_of, layer_of
 from parity.cells import Cell, illegal_reason, parse_cell
@@ -14,6 +15,7 @@ from parity.lane_run import LaneRun, rules_of, run_lane
 from parity.lanes import Lane, parse_lane
 from parity.pair import Case, Pair
 from parity.schemes import scheme_of
+from quant import QuantScheme
 
 # The inputs that tell decisions apart beside a cell's own. None holds NaN or infinity: a lane that differs there alone
 # would leave a cell without them unexplained.
@@ -39,7 +41,7 @@ def cell_pair(cell_id: str, edge_text: str) -> Pair:
     if reason is not None:
         raise ValueError(f"the cell {cell_id!r} is illegal ({reason}), so there are no bits to explain")
     found = [_runs(a, b, each) for each in _configuration(cell)]
-    schemes = (scheme_of(cell, rules_of(a)), scheme_of(cell, rules_of(b)))
+    schemes = (_declared(a, cell), _declared(b, cell))
     return Pair.of_runs([case for case, _ in found], [runs for _, runs in found], (a, b), schemes)
 
 
@@ -49,6 +51,14 @@ def _lanes(text: str) -> tuple[Lane, Lane]:
     if not tilde:
         raise ValueError(f"{text!r} is not an edge; write two lanes, for example engine:ptq~engine.torchao:ptq")
     return parse_lane(a), parse_lane(b)
+
+
+def _declared(lane: Lane, cell: Cell) -> QuantScheme:
+    """The scheme that the lane is to carry out: the cell's under its rules, or what its backend makes of that."""
+    backend, scheme = backend_named(lane.backend), scheme_of(cell, rules_of(lane))
+    if not isinstance(backend, Declares):
+        return scheme
+    return backend.declared(lane, layer_of(cell, make_inputs([cell], []), "cpu"), scheme)
 
 
 def _configuration(cell: Cell) -> list[Cell]:

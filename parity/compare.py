@@ -9,7 +9,7 @@ from typing import Final
 import torch
 from torch import Tensor, nn
 
-from parity.backends.protocol import Backend
+from parity.backends.protocol import Backend, Declares
 from parity.backends.registry import backend_named
 from parity.comparison import Comparison, worst
 from parity.diff import diff_traces
@@ -123,9 +123,10 @@ class _Side:
             chosen, backend = Lane(backend=named.name, flow=Flow.PTQ), named
         return cls(chosen, backend, scheme if chosen.rules is None else _under(scheme, chosen.rules))
 
-    @property
-    def declared(self) -> QuantScheme:
+    def declared(self, layer: nn.Module) -> QuantScheme:
         """The scheme under the rules that the lane's backend is declared to follow."""
+        if isinstance(self.backend, Declares):
+            return self.backend.declared(self.lane, layer, self.scheme)
         follows = FOLLOWS.get(self.lane.backend)
         return self.scheme if follows in (None, "engine") else _under(self.scheme, follows)
 
@@ -189,4 +190,4 @@ def _pair(sides: tuple[_Side, _Side], case: LayerCase, siblings: Sequence[Recipe
         for each, digest in zip(cases, digests, strict=True)
     ]
     made = [Case.of(each.layer, each.x) for each in cases]
-    return Pair.of_runs(made, runs, (a.lane, b.lane), (a.declared, b.declared))
+    return Pair.of_runs(made, runs, (a.lane, b.lane), (a.declared(case.layer), b.declared(case.layer)))

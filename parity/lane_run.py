@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from parity.backends.names import EPOCHS
 from parity.backends.protocol import NotExpressible
 from parity.backends.registry import backend_named
 from parity.bits import dtype_name
@@ -22,7 +23,7 @@ from parity.trace import Trace, same_bits
 from parity.verdicts import Outcome
 
 # The rule set a backend is declared to follow: an axis at "preset" means that set's default in its lanes.
-FOLLOWS = {"engine": "engine", "torchao": "torchao", "torchao_8da4w": "torchao"}
+FOLLOWS = {"engine": "engine", "torchao": "torchao", "torchao_8da4w": "torchao", **dict.fromkeys(EPOCHS, "torchao")}
 
 
 @dataclass(frozen=True, slots=True)

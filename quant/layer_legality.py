@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from quant import decisions as d
 from quant.granularity import PerAxis, PerRow, PerTensor, PerToken, Stacked
-from quant.legality import INPUT_DTYPES, names
+from quant.legality import INPUT_DTYPES, INTEGER_DTYPES, names
 from quant.mapping import ZeroPointDomain
 from quant.statistic import Learned, Observed
 
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 def check_quant_scheme(scheme: QuantScheme) -> None:
     """What the two tensors of a layer and their product exclude."""
-    if scheme.output_dtype != "model" and scheme.output_dtype not in INPUT_DTYPES:
+    # torchao once returned an embedding's rows as integers (#2085): computed where lossy schemes are not refused.
+    lossy = () if scheme.weight.rules.refuse_lossy else INTEGER_DTYPES
+    if scheme.output_dtype != "model" and scheme.output_dtype not in INPUT_DTYPES + lossy:
         raise ValueError(f"output_dtype is {scheme.output_dtype!r}; use 'model' or one of {names(INPUT_DTYPES)}")
     if isinstance(scheme.weight.statistic, Observed):
         raise ValueError(

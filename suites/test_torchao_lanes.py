@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import lru_cache
 from itertools import product
 
 import pytest
@@ -15,14 +14,13 @@ from parity.backends.engine import EngineBackend
 from parity.backends.protocol import NotExpressible
 from parity.backends.torchao import Torchao8da4wBackend, TorchaoBackend
 from parity.backends.torchao_package import unusable
-from parity.counter import seed_of
 from parity.diff import diff_stage, diff_traces
-from parity.inputs import filled
 from parity.lanes import Flow, Lane
 from parity.record import StageDiff
 from parity.signature import ulp_class
 from parity.trace import Trace
-from quant import Mapping, QuantScheme, TensorScheme, presets
+from quant import Mapping, QuantScheme, presets
+from suites.aimed_layers import COLUMNS, INDICES, layer_for, tokens_for
 
 pytestmark = pytest.mark.skipif(unusable() is not None, reason=unusable() or "")
 
@@ -30,14 +28,9 @@ ENGINE, TORCHAO, LEGACY = EngineBackend(), TorchaoBackend(), Torchao8da4wBackend
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 SCALES = ("model", torch.float32, torch.bfloat16, torch.float16, torch.float64)
 GROUPS = (32, 64, None)
+MAPPINGS = (Mapping.SYMMETRIC, Mapping.SYMMETRIC_NO_CLIPPING, Mapping.ASYMMETRIC)
 KINDS = ("weight_only", "dynamic", "embedding")
-ROWS, COLUMNS = 32, 64
 QAT_FLOWS = (Flow.QAT_PREPARE, Flow.QAT_CONVERT)
-INDICES = torch.tensor([[0, 31, 5], [5, 7, 30]])
-
-# Every group of a weight gets another kind of value: ties at its stored and unrounded scale and one ulp beside them,
-# scales around eps, one-sided, constant and zero groups, outliers, subnormals, the largest finite values, integers.
-FAMILY = "directed"
 
 # A flow that has no counterpart of a configuration of this suite: (flow, mapping or None, scale dtype or None).
 NO_RESULT = {
@@ -49,26 +42,6 @@ NO_RESULT = {
 
 # The fake quantizer's asymmetric qparams are tinygemm's, cut to integers and used with signed bounds (ao #2085).
 OTHER_BY_DESIGN = {(Flow.QAT_PREPARE, Mapping.ASYMMETRIC): ("weight.scale", "weight.zero_point")}
-
-
-def layer_for(scheme: QuantScheme, dtype: torch.dtype, *, embedding: bool = False) -> nn.Module:
-    """A layer whose weight is laid around the scheme's own scales."""
-    weight = aimed_values("weight", scheme.weight, FAMILY, ROWS, dtype)
-    layer = nn.Embedding(ROWS, COLUMNS, dtype=dtype) if embedding else nn.Linear(COLUMNS, ROWS, dtype=dtype)
-    layer.weight = nn.Parameter(weight)
-    return layer.eval()
-
-
-def tokens_for(scheme: QuantScheme, dtype: torch.dtype, family: str = FAMILY) -> Tensor:
-    """Sixteen tokens, one of every kind of the directed family."""
-    return aimed_values("input", scheme.activation, family, 16, dtype)
-
-
-@lru_cache(maxsize=1024)
-def aimed_values(role: str, scheme: TensorScheme | None, family: str, rows: int, dtype: torch.dtype) -> Tensor:
-    """[rows, COLUMNS] values of a family, laid around the scales the scheme will choose."""
-    aim = [] if scheme is None else [scheme.resolved(dtype)]
-    return filled([seed_of(str(dtype), role)], [family], [0], (rows, COLUMNS), aim, dtype)[0]
 
 
 def both(
@@ -98,7 +71,7 @@ def said(diff: StageDiff | None) -> str:
 
 def configurations(bits: int) -> Iterator[tuple[QuantScheme, bool]]:
     """Every scheme of the sweep with these bits, and whether it is tried on an embedding."""
-    for group_size, mapping, scale_dtype, kind in product(GROUPS, Mapping, SCALES, KINDS):
+    for group_size, mapping, scale_dtype, kind in product(GROUPS, MAPPINGS, SCALES, KINDS):
         if bits == 1 and mapping is Mapping.SYMMETRIC_NO_CLIPPING:
             continue  # the grid [-1, 0] has no positive end: no scheme
         preset = presets.int8_dynamic_intx_weight if kind == "dynamic" else presets.intx_weight_only
@@ -133,7 +106,7 @@ def test_the_rule_set_gives_torchaos_bits_at_every_stage(bits: int, dtype: torch
             assert difference is not None, f"{flow} of {scheme.weight} gives the same now; strike it from the list"
             assert difference.stage in design
         compared[flow] += 1
-    mappings = len(Mapping) - (bits == 1)
+    mappings = len(MAPPINGS) - (bits == 1)
     per_mapping_and_scale = len(GROUPS) * len(KINDS)
     assert compared == {
         Flow.PTQ: per_mapping_and_scale * mappings * (len(SCALES) - 1),

@@ -12,10 +12,19 @@ if TYPE_CHECKING:
     from parity.backends.protocol import Backend
 
 GROUP: Final = "parity.backends"
+# torchao as it was before each of these pull requests, and as it is (parity.backends.torchao_epochs).
+EPOCHS: Final = tuple(
+    f"torchao_{epoch}"
+    for epoch in (
+        *("before_1964", "before_2060", "before_2085", "before_2180"),
+        *("before_2280", "before_2861", "before_4534", "0_18"),
+    )
+)
 BUILT_IN: Final = {
     "engine": "parity.backends.engine:EngineBackend",
     "torchao": "parity.backends.torchao:TorchaoBackend",
     "torchao_8da4w": "parity.backends.torchao:Torchao8da4wBackend",
+    **{name: f"parity.backends.torchao_epochs:{name.upper()}" for name in EPOCHS},
 }
 
 _adopted: dict[str, Backend] = {}

@@ -34,5 +34,14 @@ class Backend(Protocol):
         ...
 
 
+@runtime_checkable
+class Declares(Protocol):
+    """A backend that says, flow by flow, what it makes of a scheme: the engine then gives its bits under that."""
+
+    def declared(self, lane: Lane, layer: nn.Module, scheme: QuantScheme) -> QuantScheme:
+        """The scheme that the lane's flow carries out on a float layer when it is asked for `scheme`."""
+        ...
+
+
 class NotExpressible(Exception):  # noqa: N818  (an answer about a scheme, not a fault)
     """This backend has no counterpart of the scheme; the message says what it lacks."""
