@@ -23,7 +23,7 @@ def mean_magnitude(rows: Tensor, dtype: torch.dtype) -> Tensor:
     if dtype is torch.float64:
         raise ValueError("dtype is torch.float64, but an exact mean is rounded to float32, bfloat16 or float16.")
     if count > 2**26:
-        raise ValueError(f"a row holds {count} values, but the exact mean is that of at most {2**26}.")
+        raise ValueError(f"a row holds {count} values, but the exact mean is that of at most 2**26.")
     wide = rows.to(torch.float64).abs()
     largest = wide.amax(-1, keepdim=True)
     finite = largest.isfinite()

@@ -16,6 +16,7 @@ from quant import decisions as d
 from quant.computed import code_dtype_of, origin_dtype_of, qparam_dtype_of, quotient_dtype_of, rescale_dtype_of
 from quant.granularity import Granularity, Stacked
 from quant.legality import INTEGER_DTYPES, SCALE_DTYPES
+from quant.mapping import INTEGER_GRIDS, Extent
 from quant.relevance import relevant
 from quant.rules import enumeration_of
 from quant.scheme import ResolvedScheme
@@ -88,7 +89,7 @@ def differences(scheme: ResolvedScheme, other: ResolvedScheme) -> Flips:
     """The flips that make one scheme the other, as far as forward stages go."""
     rules = other.rules.differences(scheme.rules)
     found = [rule_flip(field, value) for field, value, _ in rules if field not in _FORWARD]
-    for name in ("mapping", "preserve_zero", "scale_dtype", "zero_point_dtype", "eps", "granularity"):
+    for name in ("extent", "mapping", "preserve_zero", "scale_dtype", "zero_point_dtype", "eps", "granularity"):
         if getattr(scheme, name) != getattr(other, name):
             found.append(_scheme_flip(name, getattr(other, name)))
     if (scheme.qmin, scheme.qmax) != (other.qmin, other.qmax):
@@ -165,12 +166,17 @@ def _scheme_flips(
             yield _scheme_flip("eps", value)
     if scheme.mapping is RangeMapping.ASYMMETRIC:
         yield _scheme_flip("preserve_zero", not scheme.preserve_zero)
-    for mapping in RangeMapping:
-        if mapping is not scheme.mapping:
-            yield _scheme_flip("mapping", mapping)
-    for grid in _grids(scheme.bits):
-        if grid[1:] != (scheme.qmin, scheme.qmax):
-            yield _grid_flip(*grid)
+    if scheme.mapping in (RangeMapping.SYMMETRIC, RangeMapping.STRETCHED):
+        for extent in Extent:
+            if extent is not scheme.extent:
+                yield _scheme_flip("extent", extent)
+    if scheme.mapping in INTEGER_GRIDS:  # a stretched grid is its bits' only one, and no other mapping's
+        for mapping in INTEGER_GRIDS:
+            if mapping is not scheme.mapping:
+                yield _scheme_flip("mapping", mapping)
+        for grid in _grids(scheme.bits):
+            if grid[1:] != (scheme.qmin, scheme.qmax):
+                yield _grid_flip(*grid)
     for granularity in _granularities(scheme.granularity, shape):
         yield _scheme_flip("granularity", granularity)
     if scheme.zero_point_domain is not ZeroPointDomain.NONE:
@@ -184,7 +190,7 @@ def _scheme_flip(name: str, value: Any) -> Flip:
     return Flip(f"scheme.{name}", value_text(value), ((name, value),))
 
 
-def _grid_flip(bits: int, qmin: int, qmax: int) -> Flip:
+def _grid_flip(bits: int, qmin: float, qmax: float) -> Flip:
     return Flip("scheme.qmin/qmax", f"[{qmin}, {qmax}]", (("bits", bits), ("qmin", qmin), ("qmax", qmax)))
 
 

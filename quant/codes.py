@@ -29,6 +29,9 @@ CODE_ROUNDINGS = {
     d.CodeRounding.TRUNCATE: truncate,
 }
 
+# What clamps codes; the others leave them as they are rounded.
+CLAMPING = (d.CodeClamp.AFTER_ROUND, d.CodeClamp.AFTER_INT32)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quantized:
@@ -57,11 +60,13 @@ def code_values(x: Tensor, qparams: QParams) -> tuple[Tensor, Tensor]:
     """(codes before the clamp, codes after it) as floats of the computing dtype, in the shape of x."""
     scheme, rules = qparams.scheme, qparams.scheme.rules
     groups = _groups(x, qparams)
-    unrounded = _unrounded(x, qparams, groups)
-    unclamped = CODE_ROUNDINGS[rules.code_rounding](unrounded)
+    rounding = CODE_ROUNDINGS[rules.code_rounding]
+    unclamped = rounding(_unrounded(x, qparams, groups))
     zero_point = zero_point_in_use(qparams, groups)
     if _adds_after_rounding(scheme) and zero_point is not None:
         unclamped = _add_zero_point(unclamped, zero_point, rules)
+    if rules.code_clamp is d.CodeClamp.INPUT_LIMITS:
+        return groups.join(unclamped), groups.join(rounding(_unrounded(x, qparams, groups, limited=True)))
     return groups.join(unclamped), groups.join(_clamp(unclamped, scheme))
 
 
@@ -85,9 +90,9 @@ def storage_dtype(qmin: int, qmax: int) -> torch.dtype:
 
 def store_codes(codes: Tensor, scheme: ResolvedScheme) -> Tensor:
     """Float codes as the integers that are stored, a NaN as `nan_code` says; out of range as x86 converts it."""
-    rules, dtype = scheme.rules, storage_dtype(scheme.qmin, scheme.qmax)
+    rules, dtype = scheme.rules, storage_dtype(scheme.code_min, scheme.code_max)
     numbers = codes.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
-    in_range = rules.code_clamp is not d.CodeClamp.NONE and _holds_grid(codes.dtype, scheme)
+    in_range = rules.code_clamp in CLAMPING and _holds_grid(codes.dtype, scheme)
     stored = numbers.to(dtype) if in_range else cast_to_integer(numbers, dtype)
     if rules.nan_code is d.NanCode.ZERO:
         return stored
@@ -98,8 +103,8 @@ def store_codes(codes: Tensor, scheme: ResolvedScheme) -> Tensor:
         return stored
     nan_codes = {
         d.NanCode.INT_MIN: torch.iinfo(dtype).min,
-        d.NanCode.QMIN: scheme.qmin,
-        d.NanCode.QMAX: scheme.qmax,
+        d.NanCode.QMIN: scheme.code_min,
+        d.NanCode.QMAX: scheme.code_max,
     }
     return stored.masked_fill(missing, nan_codes[rules.nan_code])
 
@@ -122,7 +127,7 @@ def _adds_after_rounding(scheme: ResolvedScheme) -> bool:
     return is_integer and scheme.rules.zero_point_add is d.ZeroPointAdd.AFTER_ROUND
 
 
-def _unrounded(x: Tensor, qparams: QParams, groups: Groups) -> Tensor:
+def _unrounded(x: Tensor, qparams: QParams, groups: Groups, *, limited: bool = False) -> Tensor:
     """What `code_rounding` rounds: x / s, or x / s + z in one of two ways, or (x - o) / s. A grouped view."""
     scheme, rules = qparams.scheme, qparams.scheme.rules
     grouped = groups.split(x)
@@ -131,7 +136,7 @@ def _unrounded(x: Tensor, qparams: QParams, groups: Groups) -> Tensor:
     zero_point = zero_point_in_use(qparams, groups)
     assert zero_point is not None
     if rules.zero_point_add is d.ZeroPointAdd.BEFORE_ROUND:
-        return _add_zero_point(quotient(grouped, qparams, groups), zero_point, rules)
+        return _add_zero_point(quotient(grouped, qparams, groups, limited=limited), zero_point, rules)
     dtype = code_dtype_of(scheme, x.dtype)
     inverse = reciprocal_of(scale_in_use(qparams, rules.code_scale, groups), qparams, dtype)
     fused = fma(cast(grouped, dtype, rules).float(), inverse.float(), zero_point.float())
@@ -147,13 +152,13 @@ def _add_zero_point(codes: Tensor, zero_point: Tensor, rules: Rules) -> Tensor:
 
 
 def _holds_grid(dtype: torch.dtype, scheme: ResolvedScheme) -> bool:
-    return holds(dtype, scheme.qmin) and holds(dtype, scheme.qmax)
+    return holds(dtype, scheme.code_min) and holds(dtype, scheme.code_max)
 
 
 def _clamp(codes: Tensor, scheme: ResolvedScheme) -> Tensor:
     """codes within [qmin, qmax]; the bounds are rounded to the codes' dtype unless `clamp_bound` keeps them exact."""
-    rules, qmin, qmax = scheme.rules, scheme.qmin, scheme.qmax
-    if rules.code_clamp is d.CodeClamp.NONE:
+    rules, qmin, qmax = scheme.rules, scheme.code_min, scheme.code_max
+    if rules.code_clamp not in CLAMPING:
         return codes
     if rules.code_clamp is d.CodeClamp.AFTER_INT32:
         beyond = (codes >= 2.0**31) | (codes < -(2.0**31))

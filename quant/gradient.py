@@ -17,7 +17,7 @@ from quant.quotient import reciprocal_of, scale_in_use
 
 
 def straight_through_mask(x: Tensor, unclamped: Tensor, qparams: QParams) -> Tensor | None:
-    """True where the gradient passes: the code before its clamp lies within [qmin, qmax]; None = everywhere.
+    """True where the gradient passes: the code before its clamp lies on the grid of codes; None = everywhere.
 
     The bounds are those of the clamp: exact, or rounded to the dtype of the codes, as `clamp_bound` says.
     """
@@ -26,7 +26,7 @@ def straight_through_mask(x: Tensor, unclamped: Tensor, qparams: QParams) -> Ten
         return None
     tested = unclamped if rule is d.GradientMask.ROUNDED else unrounded_code_values(x, qparams)
     tested = beside_bounds(tested, scheme)
-    return (tested >= scheme.qmin) & (tested <= scheme.qmax)
+    return (tested >= scheme.code_min) & (tested <= scheme.code_max)
 
 
 def pass_through(grad: Tensor, mask: Tensor | None, qparams: QParams, dtype: torch.dtype) -> Tensor:

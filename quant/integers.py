@@ -9,10 +9,10 @@ from quant.remembered import remembered
 
 
 @remembered
-def holds(dtype: torch.dtype, value: int) -> bool:
-    """Whether a dtype, floating or integer, represents an integer exactly."""
+def holds(dtype: torch.dtype, value: float) -> bool:
+    """Whether a dtype, floating or integer, represents a number exactly."""
     if not dtype.is_floating_point:
-        return torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max
+        return torch.iinfo(dtype).min <= value <= torch.iinfo(dtype).max and value == int(value)
     return torch.tensor(value, dtype=torch.float64).to(dtype).item() == value
 
 

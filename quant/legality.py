@@ -15,9 +15,10 @@ from quant.computed import clamped_dtype_of, code_dtype_of, qparam_dtype_of, quo
 from quant.eps import EpsOf
 from quant.granularity import Granularity
 from quant.integers import holds
-from quant.mapping import Mapping, ZeroPointDomain
+from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.rules import Rules
 from quant.statistic import check_statistic
+from quant.stretched_legality import check_extent, check_stretched
 
 if TYPE_CHECKING:
     from quant.scheme import ResolvedScheme, TensorScheme
@@ -36,6 +37,8 @@ def check_tensor_scheme(scheme: TensorScheme) -> None:
     _check_zero_point(scheme)
     _check_rules(scheme)
     check_statistic(scheme)
+    check_extent(scheme)
+    check_stretched(scheme)
     if scheme.scale_dtype != "model" and scheme.scale_dtype not in SCALE_DTYPES:
         raise ValueError(f"scale_dtype is {scheme.scale_dtype!r}; use 'model' or one of {names(SCALE_DTYPES)}")
     if not isinstance(scheme.eps, EpsOf) and not (math.isfinite(scheme.eps) and scheme.eps > 0):
@@ -131,7 +134,7 @@ def _check_zero_point_survives(scheme: ResolvedScheme, dtype: torch.dtype) -> No
     """An integer zero point fits the dtype it is computed in and the one it is stored in."""
     if scheme.zero_point_domain is not ZeroPointDomain.INT or scheme.zero_point_dtype is None:
         return
-    constant = int(scheme.midpoint)
+    constant = scheme.constant_zero_point
     asymmetric = scheme.mapping is Mapping.ASYMMETRIC
     low, high = (scheme.qmin, scheme.qmax) if asymmetric else (constant, constant)
     computed = qparam_dtype_of(scheme, dtype)
@@ -150,11 +153,13 @@ def _check_zero_point_survives(scheme: ResolvedScheme, dtype: torch.dtype) -> No
 
 def _check_kinds(scheme: TensorScheme) -> None:
     """Every field holds a value of its own kind: a text that merely equals a member is refused."""
+    bound = float if scheme.mapping is Mapping.STRETCHED else int
     kinds: tuple[tuple[str, Any], ...] = (
         ("bits", int),
-        ("qmin", int),
-        ("qmax", int),
+        ("qmin", bound),
+        ("qmax", bound),
         ("granularity", Granularity),
+        ("extent", Extent),
         ("mapping", Mapping),
         ("preserve_zero", bool),
         ("zero_point_domain", ZeroPointDomain),
@@ -171,6 +176,13 @@ def _check_grid(scheme: TensorScheme) -> None:
     if not 1 <= scheme.bits <= MAX_BITS:
         raise ValueError(f"bits is {scheme.bits}; it must be between 1 and {MAX_BITS}")
     half = 2 ** (scheme.bits - 1)
+    if scheme.mapping is Mapping.STRETCHED:
+        if (scheme.qmin, scheme.qmax) != (0.5 - half, half - 0.5):
+            raise ValueError(
+                f"qmin is {scheme.qmin} and qmax is {scheme.qmax} with bits {scheme.bits} and mapping stretched; the "
+                f"stretched grid of these bits is [{0.5 - half}, {half - 0.5}]"
+            )
+        return
     signed = -half <= scheme.qmin <= 0 <= scheme.qmax <= half - 1
     unsigned = 0 == scheme.qmin < scheme.qmax <= 2 * half - 1
     if scheme.qmin >= scheme.qmax or not (signed or unsigned):

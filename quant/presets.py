@@ -8,9 +8,9 @@ import torch
 
 from quant.eps import EpsOf, EpsProperty, PropertyDtype
 from quant.granularity import Granularity, PerAxis, PerGroup, PerToken
-from quant.mapping import Mapping, ZeroPointDomain
+from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.product_rules import ProductRules
-from quant.rule_sets import PRODUCT_RULE_SETS, RULE_SETS, rules_named
+from quant.rule_sets import PRODUCT_RULE_SETS, RULE_SETS, rules_named, stretched
 from quant.rules import Rules
 from quant.scheme import QuantScheme, TensorScheme
 
@@ -22,6 +22,11 @@ ScaleDtype = torch.dtype | str
 def signed_grid(bits: int) -> tuple[int, int]:
     """(qmin, qmax) = (-2**(bits-1), 2**(bits-1) - 1)."""
     return -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
+
+
+def stretched_grid(bits: int) -> tuple[float, float]:
+    """(qmin, qmax) = -+(2**(bits-1) - 1/2)."""
+    return 0.5 - 2 ** (bits - 1), 2 ** (bits - 1) - 0.5
 
 
 def intx_weight_only(
@@ -137,6 +142,33 @@ def int4_weight_only(
         scale_dtype=_or(scale_dtype, tensor_rules.default_scale_dtype),
         eps=weight_eps,
         rules=tensor_rules,
+    )
+    return QuantScheme(weight=weight, product=product)
+
+
+def stretched_intx_weight_only(
+    *,
+    bits: int = 4,
+    group_size: int | None = 32,
+    scale_dtype: ScaleDtype | None = None,
+    zero_point_dtype: ScaleDtype = "model",
+    weight_eps: float | EpsOf | None = None,
+    rules: Rules | str = "engine",
+) -> QuantScheme:
+    """PARQ's weights of 1 to 8 bits: levels are odd multiples of scale / 2, the range min(bits * mean|w|, max|w|)."""
+    tensor_rules, product = _resolve_rules(rules)
+    qmin, qmax = stretched_grid(bits)
+    weight = TensorScheme(
+        bits=bits,
+        qmin=qmin,
+        qmax=qmax,
+        granularity=_weight_granularity(group_size),
+        mapping=Mapping.STRETCHED,
+        extent=Extent.CAPPED_ABS_MEAN,
+        zero_point_dtype=zero_point_dtype,
+        scale_dtype=_or(scale_dtype, tensor_rules.default_scale_dtype),
+        eps=_or(weight_eps, tensor_rules.default_eps),
+        rules=stretched(tensor_rules),
     )
     return QuantScheme(weight=weight, product=product)
 

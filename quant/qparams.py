@@ -21,9 +21,10 @@ from kernels.rounding import half_away, half_even, truncate
 from quant import decisions as d
 from quant.computed import qparam_dtype_of
 from quant.device import cast, op
-from quant.granularity import Groups, groups_of
+from quant.extent import extent_of
+from quant.granularity import groups_of
 from quant.integers import cast_to_integer
-from quant.mapping import Mapping, ZeroPointDomain
+from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.remembered import remembered
 from quant.rules import Rules
 from quant.scheme import ResolvedScheme, TensorScheme
@@ -118,6 +119,9 @@ def _range(x: Tensor, reduced: tuple[int, ...], scheme: ResolvedScheme) -> tuple
         low, high = torch.minimum(low, zero), torch.maximum(high, zero)
     dtype = qparam_dtype_of(scheme, x.dtype)
     low, high = cast(op(low, scheme.rules), dtype, scheme.rules), cast(op(high, scheme.rules), dtype, scheme.rules)
+    if scheme.extent is not Extent.MIN_MAX:
+        high = extent_of(x, reduced, torch.maximum(-low, high), scheme)
+        low = -high
     return low + 0.0, high + 0.0  # which of -0 and +0 torch calls the greater depends on how many there are
 
 
@@ -128,7 +132,7 @@ def _scale(low: Tensor, high: Tensor, scheme: ResolvedScheme) -> Tensor:
         from_low = _divide(low, float(scheme.qmin), rules)
         from_high = _divide(high, float(scheme.qmax), rules)
         scale = torch.where(from_low > from_high, from_low, from_high)
-    elif scheme.mapping is Mapping.SYMMETRIC:
+    elif scheme.mapping is not Mapping.ASYMMETRIC:
         scale = _symmetric_scale(_bound_range(torch.maximum(-low, high) + 0.0, scheme), scheme)
     else:
         span = _bound_range(op(high - low, rules), scheme)
@@ -140,10 +144,12 @@ def _scale(low: Tensor, high: Tensor, scheme: ResolvedScheme) -> Tensor:
 
 def _symmetric_scale(amax: Tensor, scheme: ResolvedScheme) -> Tensor:
     rules, span = scheme.rules, float(scheme.qmax - scheme.qmin)
-    if rules.symmetric_scale is d.SymmetricScale.HALF_SPAN:
+    if rules.symmetric_scale is d.SymmetricScale.HALF_SPAN or scheme.mapping is Mapping.STRETCHED:
         return _divide(amax, span / 2, rules)
     if rules.symmetric_scale is d.SymmetricScale.DOUBLED_OVER_SPAN:
         return _divide(op(amax * 2, rules), span, rules)
+    if rules.symmetric_scale is d.SymmetricScale.HALF_LEVELS:
+        return _divide(amax, (span + 1) / 2, rules)
     bound = scheme.qmax if rules.symmetric_scale is d.SymmetricScale.QMAX else abs(scheme.qmin)
     return _divide(amax, float(bound), rules)
 
@@ -154,12 +160,6 @@ def _bound_range(span: Tensor, scheme: ResolvedScheme) -> Tensor:
 
 def _at_least_eps(t: Tensor, scheme: ResolvedScheme) -> Tensor:
     return op(t.clamp(min=_eps_in(scheme, t.dtype)), scheme.rules)
-
-
-@remembered
-def _eps_in(scheme: ResolvedScheme, dtype: torch.dtype) -> float:
-    """eps cast as `float64_cast` says; left to itself, clamp rounds a number to fp32 before it rounds to 16 bits."""
-    return cast(torch.tensor(scheme.eps, dtype=torch.float64), dtype, scheme.rules).item()
 
 
 def _store_scale(scale: Tensor, scheme: ResolvedScheme) -> Tensor:
@@ -177,6 +177,12 @@ def _store_scale(scale: Tensor, scheme: ResolvedScheme) -> Tensor:
     if rules.eps_order is d.EpsOrder.AFTER_STORAGE:
         stored = _at_least_eps(stored, scheme)
     return replace_zero_scale(stored, rules) if rules.zero_scale_at is d.ZeroScaleAt.STORED else stored
+
+
+@remembered
+def _eps_in(scheme: ResolvedScheme, dtype: torch.dtype) -> float:
+    """eps cast as `float64_cast` says; left to itself, clamp rounds a number to fp32 before it rounds to 16 bits."""
+    return cast(torch.tensor(scheme.eps, dtype=torch.float64), dtype, scheme.rules).item()
 
 
 def _nearest_power_of_two(scale: Tensor) -> Tensor:
@@ -233,7 +239,9 @@ def _store_zero_point(zero_point: Tensor, scheme: ResolvedScheme) -> Tensor:
 def _middle(scale: Tensor, scheme: ResolvedScheme) -> Tensor | None:
     """The zero point of a symmetric grid, the same for every scale; None in the NONE domain."""
     dtype = scheme.zero_point_dtype
-    return None if dtype is None else torch.full_like(scale, _constant_zero_point(scheme), dtype=dtype)
+    if dtype is None:
+        return None
+    return torch.full_like(scale, _constant_zero_point(scheme), dtype=dtype)
 
 
 def _offset(zero_point: Tensor, rules: Rules) -> Tensor:
@@ -246,13 +254,13 @@ def _constant_zero_point(scheme: ResolvedScheme) -> float:
     """The middle of a symmetric grid as Z stores it, less one where the rules say so."""
     dtype = scheme.zero_point_dtype
     assert dtype is not None
-    middle = torch.tensor(int(scheme.midpoint), dtype=torch.float64)
+    middle = torch.tensor(scheme.constant_zero_point, dtype=torch.float64)
     stored = middle.to(dtype) if dtype.is_floating_point else cast_to_integer(middle, dtype)
     return _offset(stored, scheme.rules).item()
 
 
 def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: ResolvedScheme) -> Tensor:
-    rules, qmin, qmax = scheme.rules, scheme.qmin, scheme.qmax
+    rules, qmin, qmax = scheme.rules, scheme.code_min, scheme.code_max
     rounding = ZERO_POINT_ROUNDINGS[rules.zero_point_rounding]
 
     def over_scale(bound: Tensor) -> Tensor:

@@ -15,8 +15,11 @@ from quant.mapping import ZeroPointDomain
 from quant.qparams import QParams, replace_zero_scale
 
 
-def quotient(x: Tensor, qparams: QParams, groups: Groups) -> Tensor:
-    """x / s, or in the FLOAT domain (x - o) / s with o the value whose code is 0; grouped views in and out."""
+def quotient(x: Tensor, qparams: QParams, groups: Groups, *, limited: bool = False) -> Tensor:
+    """x / s, or in the FLOAT domain (x - o) / s with o the value whose code is 0; grouped views in and out.
+
+    `limited` brings x into +-(s * qmax) first.
+    """
     scheme, rules = qparams.scheme, qparams.scheme.rules
     scale = scale_in_use(qparams, rules.code_scale, groups)
     dtype = quotient_dtype_of(scheme, x.dtype)
@@ -27,6 +30,9 @@ def quotient(x: Tensor, qparams: QParams, groups: Groups) -> Tensor:
     else:
         divides = rules.code_division is d.CodeDivision.DIVIDE
         dividend = cast(x, dtype, rules)
+        if limited:
+            limit = _scaled(scale, scheme.qmax, qparams, dtype)
+            dividend = dividend.clamp(-limit, limit)
     if divides:
         return op(divide(dividend, cast(scale, dtype, rules)), rules)
     return op(dividend * reciprocal_of(scale, qparams, dtype), rules)
@@ -69,7 +75,7 @@ def reciprocal_of(scale: Tensor, qparams: QParams, dtype: torch.dtype) -> Tensor
 
 
 def _origin(scale: Tensor, qparams: QParams, groups: Groups, dtype: torch.dtype) -> Tensor:
-    """o = z - s * mid, the product rounded to S under promotion (as torchao computes it) and to C otherwise; or min."""
+    """o = z - s * mid, or the group's minimum."""
     scheme, rules = qparams.scheme, qparams.scheme.rules
     if rules.float_code_origin is d.FloatCodeOrigin.MIN:
         if qparams.minimum is None:
@@ -78,8 +84,13 @@ def _origin(scale: Tensor, qparams: QParams, groups: Groups, dtype: torch.dtype)
             )
         return groups.spread(qparams.minimum)
     assert qparams.zero_point is not None
-    promoted = rules.code_dtype is d.CodeDtype.PROMOTED
-    product_dtype = scheme.scale_dtype if promoted else code_dtype_of(scheme, dtype)
-    offset = op(cast(scale, product_dtype, rules) * scheme.midpoint, rules)
+    offset = _scaled(scale, scheme.midpoint, qparams, code_dtype_of(scheme, dtype))
     origin_dtype = origin_dtype_of(scheme, dtype)
     return op(groups.spread(qparams.zero_point).to(origin_dtype) - cast(offset, origin_dtype, rules), rules)
+
+
+def _scaled(scale: Tensor, code: float, qparams: QParams, dtype: torch.dtype) -> Tensor:
+    """s * code, rounded to S under promotion (as torchao computes it) and to `dtype` (C) otherwise."""
+    rules = qparams.scheme.rules
+    promoted = rules.code_dtype is d.CodeDtype.PROMOTED
+    return op(cast(scale, qparams.scheme.scale_dtype if promoted else dtype, rules) * code, rules)

@@ -12,7 +12,7 @@ import torch
 from quant import decisions as d
 from quant.computed import qparam_dtype_of, quotient_dtype_of, rescale_dtype_of
 from quant.integers import holds
-from quant.mapping import Mapping, ZeroPointDomain
+from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.rules import Rules
 
 if TYPE_CHECKING:
@@ -58,9 +58,10 @@ def _fused(scheme: ResolvedScheme) -> bool:
 
 def _clamp_bound_idle(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
     computed = quotient_dtype_of(scheme, dtype)
-    held = holds(computed, scheme.qmin) and holds(computed, scheme.qmax)
+    held = holds(computed, scheme.code_min) and holds(computed, scheme.code_max)
     masked = scheme.rules.gradient_mask in (d.GradientMask.ROUNDED, d.GradientMask.UNROUNDED)
-    return held or (scheme.rules.code_clamp is d.CodeClamp.NONE and not masked)
+    unclamped = scheme.rules.code_clamp in (d.CodeClamp.NONE, d.CodeClamp.INPUT_LIMITS)
+    return held or (unclamped and not masked)
 
 
 def _float64_reaches_16_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
@@ -93,6 +94,11 @@ _FLOAT_DOMAIN = (
 )
 
 IDLE: tuple[Idle, ...] = (
+    Idle(
+        fields=("mean_accumulate",),
+        reason="the range is that of the extremes: no mean is taken",
+        holds=lambda scheme, dtype: scheme.extent is Extent.MIN_MAX,
+    ),
     Idle(
         fields=("symmetric_scale",),
         reason="only the symmetric mapping divides max|x|",

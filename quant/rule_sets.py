@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import torch
 
-from quant.decisions import Accumulate
+from quant.decisions import Accumulate, GradientProduct
 from quant.eps import EpsOf, EpsProperty, PropertyDtype
 from quant.product_rules import ProductRules
 from quant.rules import Rules
@@ -24,6 +24,7 @@ INDUCTOR = TORCHAO.with_values(qparam_dtype="float32", code_dtype="float32", rec
 # No step depends on promotion, on a device's scalar division, on contraction, or on a compiler keeping a narrow cast.
 ENGINE = replace(
     TORCHAO.with_values(
+        mean_accumulate="exact",
         qparam_dtype="float32",
         zero_point_scale="stored",
         code_dtype="float32",
@@ -51,6 +52,21 @@ ENGINE_PRODUCT = ProductRules(accumulate=Accumulate.EXACT)
 PRODUCT_RULE_SETS = MappingProxyType(
     {"engine": ENGINE_PRODUCT, "torchao": ProductRules(), "torchao_cuda": ProductRules(), "inductor": ProductRules()}
 )
+
+
+def stretched(rules: Rules) -> Rules:
+    """The rules as a stretched grid needs them, and as torchao's PARQ has them: eps bounds the range, x is limited to
+    +-(s * qmax), divided by s, and moved by the zero point before it is rounded.
+    """
+    divided = rules.gradient_product is GradientProduct.SCALE_TIMES_RECIPROCAL
+    return rules.with_values(
+        eps_target="range",
+        eps_order="before_storage",
+        code_division="divide",
+        zero_point_add="before_round",
+        code_clamp="input_limits",
+        gradient_product="scale_over_scale" if divided else rules.gradient_product,
+    )
 
 
 def rules_named(name: str) -> tuple[Rules, ProductRules]:

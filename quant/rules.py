@@ -30,6 +30,7 @@ class Rules:
     """
 
     range_nan: d.RangeNan = d.RangeNan.PROPAGATE
+    mean_accumulate: d.MeanAccumulate = d.MeanAccumulate.NATIVE
     qparam_dtype: d.QparamDtype = d.QparamDtype.INPUT
     symmetric_scale: d.SymmetricScale = d.SymmetricScale.HALF_SPAN
     scalar_division: d.ScalarDivision = d.ScalarDivision.DIVIDE

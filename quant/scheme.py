@@ -11,7 +11,7 @@ from quant import layer_legality, legality
 from quant.computed import qparam_dtype_of
 from quant.eps import EpsOf
 from quant.granularity import Granularity, Stacked
-from quant.mapping import Mapping, ZeroPointDomain
+from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.product_rules import ProductRules
 from quant.remembered import Resolutions, untraced
 from quant.rules import Rules
@@ -26,16 +26,18 @@ class TensorScheme(Resolutions):
 
     `scale_dtype` and `zero_point_dtype` are torch dtypes or "model"; `eps` is a number or an `EpsOf`;
     `zero_point_dtype` is None exactly in the NONE domain. `preserve_zero=True` means that the range is widened to
-    hold zero. `resolved(dtype)` replaces every "model" and `EpsOf` by what it is for a tensor of that dtype.
+    hold zero. `qmin` and `qmax` are halves when stretched, else integers. `resolved(dtype)` replaces every "model" and
+    `EpsOf` by what it is for a tensor of that dtype.
 
     Raises ValueError, naming the fields, their values and what would be legal, for a combination without meaning.
     """
 
     bits: int
-    qmin: int
-    qmax: int
+    qmin: float
+    qmax: float
     granularity: Granularity
     statistic: Statistic = Own()
+    extent: Extent = Extent.MIN_MAX
     mapping: Mapping = Mapping.SYMMETRIC
     preserve_zero: bool = True
     zero_point_domain: ZeroPointDomain = ZeroPointDomain.INT
@@ -51,6 +53,21 @@ class TensorScheme(Resolutions):
     def midpoint(self) -> float:
         """(qmin + qmax + 1) / 2: the code of the range's middle; 0 for a signed grid, 8 for 0..15."""
         return (self.qmin + self.qmax + 1) / 2
+
+    @property
+    def constant_zero_point(self) -> float:
+        """The zero point of a grid that computes none: -1/2 when stretched, else the range's middle as an integer."""
+        return -0.5 if self.mapping is Mapping.STRETCHED else float(int(self.midpoint))
+
+    @property
+    def code_min(self) -> int:
+        """The least code that is stored: qmin, moved by the zero point when stretched."""
+        return int(self.qmin + self.constant_zero_point) if self.mapping is Mapping.STRETCHED else int(self.qmin)
+
+    @property
+    def code_max(self) -> int:
+        """The greatest code that is stored: qmax, moved by the zero point when stretched."""
+        return int(self.qmax + self.constant_zero_point) if self.mapping is Mapping.STRETCHED else int(self.qmax)
 
     def resolved(self, dtype: torch.dtype) -> ResolvedScheme:
         """This scheme for a tensor of `dtype` (fp32, bf16 or fp16), with no default left in it."""

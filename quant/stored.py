@@ -43,7 +43,7 @@ class StoredWeight:
         if reads_unrounded_scale(scheme.rules):
             unrounded = torch.full(qparam_shape, torch.nan, dtype=qparam_dtype_of(resolved, dtype))
         qparams = QParams(scale=scale, zero_point=zero_point, scheme=resolved, unrounded_scale=unrounded)
-        codes = torch.zeros(shape, dtype=storage_dtype(scheme.qmin, scheme.qmax))
+        codes = torch.zeros(shape, dtype=storage_dtype(scheme.code_min, scheme.code_max))
         return cls(Quantized(codes=codes, qparams=qparams), dtype)
 
     def register(self, module: nn.Module) -> None:

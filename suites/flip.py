@@ -15,8 +15,9 @@ from itertools import product
 import torch
 
 from parity.bits import bits
-from quant import Mapping, Rules, TensorScheme, ZeroPointDomain, rules_named
+from quant import Rules, TensorScheme, ZeroPointDomain, rules_named
 from quant.granularity import PerGroup
+from quant.mapping import INTEGER_GRIDS
 from suites.directed_groups import FLOATS, SIZE, directed
 from suites.quant_stages import ORDER, Stages, stages_of, uneven_gradient
 
@@ -54,7 +55,7 @@ def count(
     """(elements that differ, elements in all) by stage, over mappings, domains and grids."""
     moved: Counter[str] = Counter()
     total: Counter[str] = Counter()
-    for domain, mapping, (width, qmin, qmax) in product(domains, Mapping, GRIDS):
+    for domain, mapping, (width, qmin, qmax) in product(domains, INTEGER_GRIDS, GRIDS):
         try:
             scheme = TensorScheme(
                 bits=width,

@@ -17,6 +17,8 @@ from quant import (
     ZeroPointDomain,
     rules_named,
 )
+from quant.mapping import Extent
+from quant.rule_sets import stretched
 from quant.scheme import ResolvedScheme
 
 ENGINE, TORCHAO = rules_named("engine")[0], rules_named("torchao")[0]
@@ -36,6 +38,18 @@ def float_domain(**changes: Any) -> TensorScheme:
         "mapping": Mapping.ASYMMETRIC,
         "zero_point_domain": ZeroPointDomain.FLOAT,
         "zero_point_dtype": "model",
+    }
+    return scheme(**(values | changes))
+
+
+def halves(**changes: Any) -> TensorScheme:
+    values: dict[str, Any] = {
+        "qmin": -7.5,
+        "qmax": 7.5,
+        "mapping": Mapping.STRETCHED,
+        "extent": Extent.CAPPED_ABS_MEAN,
+        "zero_point_dtype": "model",
+        "rules": stretched(TORCHAO),
     }
     return scheme(**(values | changes))
 
@@ -113,6 +127,38 @@ ILLEGAL_TENSORS: list[tuple[str, Callable[[], object]]] = [
     ("scale_dtype is torch.int8; use 'model' or one of float32", lambda: scheme(scale_dtype=torch.int8)),
     ("eps is 0.0; it must be a positive finite number", lambda: scheme(eps=0.0)),
     ("eps is inf; it must be a positive finite number", lambda: scheme(eps=math.inf)),
+    # a grid of halves, and ranges of means
+    ("qmax is 7; it must be a value of float", lambda: halves(qmax=7)),
+    ("qmin is -7.5; it must be a value of int", lambda: scheme(qmin=-7.5)),
+    (
+        r"qmin is -7.5 and qmax is 3.5 with bits 4 and mapping stretched; the stretched grid of these bits is \[-7.5, 7.5\]",
+        lambda: halves(qmax=3.5),
+    ),
+    ("extent is 'min_max'; it must be a value of Extent", lambda: scheme(extent="min_max")),
+    (
+        "extent is abs_mean and mapping is asymmetric: a mean of magnitudes reaches to both sides",
+        lambda: scheme(extent=Extent.ABS_MEAN, mapping=Mapping.ASYMMETRIC),
+    ),
+    (
+        "mean_accumulate is exact and qparam_dtype is float64",
+        lambda: scheme(rules(mean_accumulate="exact", qparam_dtype="float64"), extent=Extent.ABS_MEAN),
+    ),
+    ("preserve_zero is False and mapping is stretched:", lambda: halves(preserve_zero=False)),
+    (
+        "mapping is stretched and zero_point_domain is none",
+        lambda: halves(zero_point_domain=NONE, zero_point_dtype=None),
+    ),
+    ("mapping is stretched and zero_point_dtype is torch.int8", lambda: halves(zero_point_dtype=torch.int8)),
+    ("mapping is stretched and code_clamp is after_round", lambda: halves(rules=TORCHAO)),
+    (
+        "mapping is stretched and zero_point_add is after_round",
+        lambda: halves(rules=stretched(TORCHAO).with_values(zero_point_add="after_round")),
+    ),
+    (
+        "mapping is stretched and subtract_dtype is int32",
+        lambda: halves(rules=stretched(TORCHAO).with_values(subtract_dtype="int32")),
+    ),
+    ("code_clamp is input_limits and mapping is symmetric", lambda: scheme(rules(code_clamp="input_limits"))),
     # one tensor, once its dtype is known
     ("the tensor's dtype is torch.float64; quantization takes one of", lambda: scheme().resolved(torch.float64)),
     ("scale_dtype of a resolved scheme is 'model'", lambda: _unresolved(scale_dtype="model")),

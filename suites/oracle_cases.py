@@ -13,7 +13,8 @@ from torch import Tensor
 from parity.counter import words
 from parity.fills import FAMILY_FILLS, Target
 from quant import Mapping, PerGroup, Rules, TensorScheme, ZeroPointDomain
-from quant.rule_sets import RULE_SETS
+from quant.mapping import Extent
+from quant.rule_sets import RULE_SETS, stretched
 from quant.rules import enumeration_of
 
 GROUP = 16
@@ -23,6 +24,7 @@ COMBINATIONS = tuple(product(DTYPES, SCALE_DTYPES))
 
 _ASYMMETRIC = {"mapping": Mapping.ASYMMETRIC}
 _FLOAT = {**_ASYMMETRIC, "zero_point_domain": ZeroPointDomain.FLOAT}
+_STRETCHED = {"mapping": Mapping.STRETCHED, "extent": Extent.CAPPED_ABS_MEAN, "zero_point_dtype": "model"}
 SCHEMES: dict[str, dict[str, Any]] = {
     "symmetric4": {"bits": 4, "qmin": -8, "qmax": 7, "zero_point_dtype": torch.int8},
     "asymmetric8": {**_ASYMMETRIC, "bits": 8, "qmin": -128, "qmax": 127, "zero_point_dtype": torch.int8},
@@ -39,6 +41,10 @@ SCHEMES: dict[str, dict[str, Any]] = {
         "bits": 8, "qmin": -127, "qmax": 127, "zero_point_domain": ZeroPointDomain.NONE, "zero_point_dtype": None
     },
     "float4": {**_FLOAT, "bits": 4, "qmin": 0, "qmax": 15, "preserve_zero": False, "zero_point_dtype": "model"},
+    "mean4": {"bits": 4, "qmin": -8, "qmax": 7, "extent": Extent.ABS_MEAN, "zero_point_dtype": torch.int8},
+    "stretched1": {**_STRETCHED, "bits": 1, "qmin": -0.5, "qmax": 0.5, "zero_point_dtype": torch.bfloat16},
+    "stretched4": {**_STRETCHED, "bits": 4, "qmin": -7.5, "qmax": 7.5},
+    "stretched8": {**_STRETCHED, "bits": 8, "qmin": -127.5, "qmax": 127.5, "zero_point_dtype": torch.float32},
     "float4_fp32": {**_FLOAT, "bits": 4, "qmin": 0, "qmax": 15, "zero_point_dtype": torch.float32},
 }  # fmt: skip
 
@@ -78,8 +84,9 @@ def lenient(name: str) -> Rules:
 
 
 def scheme(name: str, rules: Rules, scale_dtype: torch.dtype) -> TensorScheme | None:
-    """The scheme of that name under the rules; None where they exclude it."""
+    """The scheme of that name under the rules, in their stretched form where it is; None where they exclude it."""
     try:
+        rules = stretched(rules) if SCHEMES[name].get("mapping") is Mapping.STRETCHED else rules
         return TensorScheme(
             **{"granularity": PerGroup(GROUP), "scale_dtype": scale_dtype, "eps": rules.default_eps, **SCHEMES[name]},
             rules=rules,

@@ -58,7 +58,7 @@ def test_what_it_refuses() -> None:
     with pytest.raises(ValueError, match=r"^dtype is torch.float64, but an exact mean is rounded to float32, bfloat16"):
         mean_magnitude(torch.ones(1, 2), torch.float64)
     with pytest.raises(
-        ValueError, match=r"^a row holds 67108865 values, but the exact mean is that of at most 67108864"
+        ValueError, match=r"^a row holds 67108865 values, but the exact mean is that of at most 2\*\*26"
     ):
         mean_magnitude(torch.ones(1, 1).expand(1, 2**26 + 1), torch.float32)
 

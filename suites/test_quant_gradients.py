@@ -27,6 +27,7 @@ from quant import (
 )
 from quant.fake import fake_operand
 from quant.linear import FakeQuantizedLinear
+from quant.mapping import INTEGER_GRIDS
 from quant.product import linear_product
 from suites.directed_groups import FLOATS, SIZE, directed, same_bits
 from suites.quant_stages import uneven_gradient
@@ -121,7 +122,7 @@ def test_gradient_is_that_of_autograd_through_the_same_operations(
     """clamp(round(x / s) + z) and (q - z) * s as plain torch operations, differentiated by torch."""
     values = {"code_division": "divide", "gradient_product": "scale_over_scale"} if divides else {}
     rules = TORCHAO.with_values(**values)
-    for mapping in Mapping:
+    for mapping in INTEGER_GRIDS:
         wanted = scheme(rules, mapping=mapping, scale_dtype=scale_dtype, zero_point_dtype=torch.int32)
         data = directed(wanted, dtype)
         qparams = choose_qparams(data, wanted)

@@ -29,6 +29,7 @@ from quant import (
 from quant.fake import fake_operand
 from quant.granularity import Granularity, Stacked, groups_of
 from quant.linear import FakeQuantizedLinear, QuantizedLinear
+from quant.mapping import INTEGER_GRIDS
 from suites.directed_groups import same_bits
 
 ENGINE, TORCHAO = rules_named("engine")[0], rules_named("torchao")[0]
@@ -86,7 +87,7 @@ def blocks_of(x: Tensor, granularity: Granularity) -> list[tuple[tuple[int, ...]
 
 
 @pytest.mark.parametrize(("granularity", "shape", "expected"), SHAPES, ids=str)
-@pytest.mark.parametrize("mapping", list(Mapping))
+@pytest.mark.parametrize("mapping", INTEGER_GRIDS)
 def test_each_block_is_quantized_as_if_alone(
     granularity: Granularity, shape: tuple[int, ...], expected: tuple[int, ...], mapping: Mapping
 ) -> None:

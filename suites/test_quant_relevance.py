@@ -33,6 +33,7 @@ KINDS = (
     (Mapping.ASYMMETRIC, ZeroPointDomain.INT, torch.bfloat16),
     (Mapping.ASYMMETRIC, ZeroPointDomain.FLOAT, "model"),
     (Mapping.ASYMMETRIC, ZeroPointDomain.FLOAT, torch.int32),
+    (Mapping.STRETCHED, ZeroPointDomain.INT, "model"),
 )
 GRIDS = ((4, -8, 7), (8, 0, 255), (16, -(2**15), 2**15 - 1))
 
@@ -40,6 +41,9 @@ GRIDS = ((4, -8, 7), (8, 0, 255), (16, -(2**15), 2**15 - 1))
 def scheme_of(kind: int, grid: int, scale_dtype: torch.dtype | str, rules: Rules) -> TensorScheme:
     mapping, domain, zero_point_dtype = KINDS[kind]
     bits, qmin, qmax = GRIDS[grid]
+    if mapping is Mapping.STRETCHED:
+        preset = presets.stretched_intx_weight_only(bits=bits, rules=rules, scale_dtype=scale_dtype)
+        return replace(preset.weight, granularity=PerGroup(SIZE), eps=1e-6)
     return TensorScheme(
         bits=bits,
         qmin=qmin,

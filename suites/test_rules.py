@@ -12,16 +12,28 @@ import pytest
 import torch
 
 from quant import Mapping, ProductRules, Rules, TensorScheme, ZeroPointDomain, rules_named
+from quant.decisions import CodeClamp
 from quant.granularity import PerGroup
+from quant.mapping import Extent
+from quant.presets import stretched_grid
+from quant.rule_sets import stretched
 from quant.rules import POLICY_FIELDS, enumeration_of
 from suites import flip
-from suites.directed_groups import SIZE, directed
+from suites.directed_groups import FLOATS, SIZE, directed
 from suites.quant_stages import differing, flows_of, stages_of, uneven_gradient, unlike
 
 # The first stage in which a flip of the field may show; it may show later on some inputs.
 FIRST_STAGE = {
     "scale": (
-        *("range_nan", "qparam_dtype", "symmetric_scale", "scalar_division", "eps_target", "eps_order"),
+        *(
+            "range_nan",
+            "mean_accumulate",
+            "qparam_dtype",
+            "symmetric_scale",
+            "scalar_division",
+            "eps_target",
+            "eps_order",
+        ),
         *("scale_rounding", "scale_overflow", "zero_scale", "zero_scale_at", "float64_cast", "subnormals"),
     ),
     "zero_point": (
@@ -101,6 +113,25 @@ def schemes(rules: Rules) -> Iterator[tuple[TensorScheme, torch.dtype]]:
         except ValueError:
             continue
         yield scheme, dtype
+    for (bits, qmin, qmax), scale_dtype, dtype in product(GRIDS[:2], (torch.bfloat16, torch.float32), FLOATS):
+        common = {"bits": bits, "granularity": PerGroup(SIZE), "scale_dtype": scale_dtype, "eps": 1e-6}
+        yield TensorScheme(**common, qmin=qmin, qmax=qmax, extent=Extent.ABS_MEAN, rules=rules), dtype
+        yield replace(stretched_scheme(bits, stretched(rules)), scale_dtype=scale_dtype), dtype
+
+
+def stretched_scheme(bits: int, rules: Rules) -> TensorScheme:
+    qmin, qmax = stretched_grid(bits)
+    return TensorScheme(
+        bits=bits,
+        qmin=qmin,
+        qmax=qmax,
+        granularity=PerGroup(SIZE),
+        mapping=Mapping.STRETCHED,
+        extent=Extent.CAPPED_ABS_MEAN,
+        zero_point_dtype="model",
+        eps=1e-6,
+        rules=rules,
+    )
 
 
 def with_companions(base: Rules, name: str, member: StrEnum) -> Rules:
@@ -117,6 +148,9 @@ def test_flip_moves_a_bit_at_its_stage_in_every_flow(name: str, member: StrEnum)
     """From each base the flip shows nowhere before its stage; somewhere it shows, and there all flows agree."""
     if member is getattr(TORCHAO, name):
         assert TORCHAO.with_values(**{name: str(member)}) == TORCHAO
+        return
+    if member is CodeClamp.INPUT_LIMITS:
+        _assert_bound_to_stretched_grids()
         return
     moved: list[str] = []
     for base in BASES.values():
@@ -140,6 +174,18 @@ def test_flip_moves_a_bit_at_its_stage_in_every_flow(name: str, member: StrEnum)
                 _assert_flows_agree(start, flipped, dtype, moved)
                 return
     assert moved, f"{name}={member} moved no bit in any case"
+
+
+def _assert_bound_to_stretched_grids() -> None:
+    """No scheme is legal both with limits on the input and without, so no flip of it can be computed."""
+    limits = stretched(TORCHAO)
+    with pytest.raises(ValueError, match="code_clamp is input_limits and mapping is symmetric: only a stretched grid"):
+        TensorScheme(bits=4, qmin=-8, qmax=7, granularity=PerGroup(SIZE), eps=1e-6, rules=limits)
+    assert stretched_scheme(4, limits).rules.code_clamp is CodeClamp.INPUT_LIMITS
+    for other in CodeClamp:
+        if other is not CodeClamp.INPUT_LIMITS:
+            with pytest.raises(ValueError, match=f"mapping is stretched and code_clamp is {other}: codes of a grid of"):
+                stretched_scheme(4, limits.with_values(code_clamp=other))
 
 
 def _index(stage: str) -> int:

@@ -45,11 +45,16 @@ def codes_of(x: Values, scales: Scales, zero_point: ZeroPoint | None, de: Declar
         quotient = Quotient(x=x, origin=origin, scale=scale, before=m.number(0), after=m.number(0), form=form)
     else:
         z = m.number(0) if zero_point is None else zero_point.in_use
-        rounded, unrounded, form = _integer_domain(x, scale, scale_form, zero_point, de, m)
+        in_c = m.cast(x, de.input, de.code)
+        rounded, unrounded, form = _integer_domain(in_c, scale, scale_form, zero_point, de, m)
         late = rules.zero_point_add == d.ZeroPointAdd.AFTER_ROUND
         before, after = (m.number(0), z) if late else (z, m.number(0))
         quotient = Quotient(x=x, origin=m.number(0), scale=scale, before=before, after=after, form=de.code)
     values, clamped_form = _clamp(rounded, form, de, m)
+    if rules.code_clamp == d.CodeClamp.INPUT_LIMITS:
+        limit = _scaled(scale, scale_form, de.scheme.qmax, de, m)
+        limited = np.where(m.is_nan(limit), limit, clamped(in_c, -limit, limit, m))
+        values, _, clamped_form = _integer_domain(limited, scale, scale_form, zero_point, de, m)
     return Codes(
         values=values, form=clamped_form, added_in=form, unclamped=rounded, unrounded=unrounded, quotient=quotient
     )
@@ -64,8 +69,8 @@ def stored_codes(codes: Codes, de: Declared, m: Arithmetic) -> Any:
     of_nan = {
         d.NanCode.ZERO: 0,
         d.NanCode.INT_MIN: torch.iinfo(dtype).min,
-        d.NanCode.QMIN: de.scheme.qmin,
-        d.NanCode.QMAX: de.scheme.qmax,
+        d.NanCode.QMIN: de.scheme.code_min,
+        d.NanCode.QMAX: de.scheme.code_max,
         d.NanCode.RAISE: 0,  # there is none
     }[de.rules.nan_code]
     return np.where(missing, of_nan, to_integers(codes.values, dtype, m))
@@ -75,16 +80,15 @@ def storage_dtype(de: Declared) -> torch.dtype:
     """The first of int8, uint8, int16 and int32 that holds the grid."""
     narrowest_first = (torch.int8, torch.uint8, torch.int16, torch.int32)
     limits = [torch.iinfo(dtype) for dtype in narrowest_first]
-    fits = [row.min <= de.scheme.qmin and de.scheme.qmax <= row.max for row in limits]
+    fits = [row.min <= de.scheme.code_min and de.scheme.code_max <= row.max for row in limits]
     return narrowest_first[fits.index(True)]
 
 
 def _integer_domain(
-    x: Values, scale: Values, scale_form: BinaryFormat, zero_point: ZeroPoint | None, de: Declared, m: Arithmetic
+    in_c: Values, scale: Values, scale_form: BinaryFormat, zero_point: ZeroPoint | None, de: Declared, m: Arithmetic
 ) -> tuple[Values, Values, BinaryFormat]:
-    """(r(x / s) + z, the same unrounded, its format) as `zero_point_add` orders the three operations."""
+    """(r(x / s) + z, the same unrounded, its format) as `zero_point_add` orders the three operations; x in C."""
     rules, c = de.rules, de.code
-    in_c = m.cast(x, de.input, c)
     add_form = {
         d.ZeroPointAddDtype.PROMOTED: de.with_zero_point(c),
         d.ZeroPointAddDtype.CODE: c,
@@ -119,15 +123,11 @@ def _float_domain(
     de: Declared,
     m: Arithmetic,
 ) -> tuple[Values, Values]:
-    """((x - o) / s, o), o being the value whose code is 0: z - s * mid, or the group's minimum.
-
-    s * mid is rounded to S under promotion, as torchao computes it, and to C otherwise.
-    """
+    """((x - o) / s, o), o being the value whose code is 0: z - s * mid, or the group's minimum."""
     rules, form, origin = de.rules, de.quotient, scales.low
     if rules.float_code_origin == d.FloatCodeOrigin.ZERO_POINT:
-        product = de.scale if rules.code_dtype == d.CodeDtype.PROMOTED else de.code
-        offset = m.multiply(m.cast(scale, scale_form, product), m.number(de.scheme.midpoint), product)
-        origin = m.subtract(m.into(zero_point.in_use, de.origin), m.cast(offset, product, de.origin), de.origin)
+        offset = _scaled(scale, scale_form, de.scheme.midpoint, de, m)
+        origin = m.subtract(m.into(zero_point.in_use, de.origin), m.into(offset, de.origin), de.origin)
         origin_form = de.origin
     else:
         origin_form = de.qparam
@@ -135,6 +135,12 @@ def _float_domain(
     if rules.float_code_division == d.FloatCodeDivision.DIVIDE:
         return m.divide(distance, m.cast(scale, scale_form, form), form), origin
     return m.multiply(distance, reciprocal(scale, scale_form, form, de, m), form), origin
+
+
+def _scaled(scale: Values, scale_form: BinaryFormat, code: float, de: Declared, m: Arithmetic) -> Values:
+    """s * code in C, but rounded to S under promotion, as torchao computes it."""
+    form = de.scale if de.rules.code_dtype == d.CodeDtype.PROMOTED else de.code
+    return m.multiply(m.cast(scale, scale_form, form), m.number(code), form)
 
 
 def reciprocal(scale: Values, scale_form: BinaryFormat, c: BinaryFormat, de: Declared, m: Arithmetic) -> Values:
@@ -146,8 +152,8 @@ def reciprocal(scale: Values, scale_form: BinaryFormat, c: BinaryFormat, de: Dec
 
 def _clamp(codes: Values, form: BinaryFormat, de: Declared, m: Arithmetic) -> tuple[Values, BinaryFormat]:
     """(codes within the grid, their format): fp32 where exact bounds are wanted that the codes' own does not hold."""
-    rules, qmin, qmax = de.rules, m.number(de.scheme.qmin), m.number(de.scheme.qmax)
-    if rules.code_clamp == d.CodeClamp.NONE:
+    rules, qmin, qmax = de.rules, m.number(de.scheme.code_min), m.number(de.scheme.code_max)
+    if rules.code_clamp in (d.CodeClamp.NONE, d.CodeClamp.INPUT_LIMITS):
         return codes, form
     if rules.code_clamp == d.CodeClamp.AFTER_INT32:
         beyond = (codes >= m.number(_INT32)) | (codes < m.number(-_INT32))

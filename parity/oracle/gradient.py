@@ -50,7 +50,7 @@ def _on_grid(steps: Steps) -> Values:
     rounded = steps.declared.rules.gradient_mask == d.GradientMask.ROUNDED
     tested = steps.codes.unclamped if rounded else steps.codes.unrounded
     scheme, m = steps.declared.scheme, steps.arithmetic
-    low, high = m.number(scheme.qmin), m.number(scheme.qmax)
+    low, high = m.number(scheme.code_min), m.number(scheme.code_max)
     if steps.declared.rules.clamp_bound == d.ClampBound.ROUNDED:
         low, high = m.into(low, steps.codes.added_in), m.into(high, steps.codes.added_in)
     return (tested >= low) & (tested <= high)

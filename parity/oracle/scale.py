@@ -9,8 +9,9 @@ import numpy as np
 from parity.oracle.arithmetic import Arithmetic, Values
 from parity.oracle.binary_format import FLOAT32, FLOAT64, BinaryFormat, computes_in
 from parity.oracle.declared import Declared
+from parity.oracle.extent import extent_of
 from quant import decisions as d
-from quant.mapping import Mapping
+from quant.mapping import Extent, Mapping
 
 _ROOT_HALF = 0.7071067811865476
 """The least float64 above sqrt(1/2), which itself is none: m >= this says m > sqrt(1/2) for every float64 m."""
@@ -29,6 +30,9 @@ class Scales:
 def scales_of(x: Values, declared: Declared, m: Arithmetic) -> Scales:
     """The scale of every row of x, [groups, elements]."""
     low, high = _range(x, declared, m)
+    if declared.scheme.extent != Extent.MIN_MAX:
+        high = extent_of(x, m.greatest(-low, high), declared, m)
+        low = -high
     unrounded = _unrounded_scale(low, high, declared, m)
     return Scales(low=low, high=high, unrounded=unrounded, stored=_stored_scale(unrounded, declared, m))
 
@@ -65,16 +69,19 @@ def _unrounded_scale(low: Values, high: Values, de: Declared, m: Arithmetic) -> 
     if scheme.mapping == Mapping.SYMMETRIC_NO_CLIPPING:
         from_low, from_high = _over(low, scheme.qmin, de, m), _over(high, scheme.qmax, de, m)
         scale = np.where(from_low > from_high, from_low, from_high)
-    elif scheme.mapping == Mapping.SYMMETRIC:
+    elif scheme.mapping != Mapping.ASYMMETRIC:
         size = m.greatest(-low, high)
         size = m.flushed(m.greatest(size, eps), q) if bounds_range else size
-        if rules.symmetric_scale == d.SymmetricScale.DOUBLED_OVER_SPAN:
+        if scheme.mapping == Mapping.STRETCHED:
+            scale = _over(size, scheme.qmax, de, m)
+        elif rules.symmetric_scale == d.SymmetricScale.DOUBLED_OVER_SPAN:
             scale = _over(m.multiply(size, m.number(2), q), span, de, m)
         else:
             divisor = {
                 d.SymmetricScale.HALF_SPAN: span / 2,
                 d.SymmetricScale.QMAX: scheme.qmax,
                 d.SymmetricScale.ABS_QMIN: abs(scheme.qmin),
+                d.SymmetricScale.HALF_LEVELS: (span + 1) / 2,
             }[rules.symmetric_scale]
             scale = _over(size, divisor, de, m)
     else:

@@ -33,7 +33,7 @@ def tie_distance(quotient: Quotient, scheme: TensorScheme, m: Arithmetic) -> Any
     """
     q = quotient
     t, rest = m.long_quotient(q.x, q.origin, q.scale, q.before)
-    low, high = m.number(scheme.qmin) - q.after, m.number(scheme.qmax) - q.after
+    low, high = m.number(scheme.code_min) - q.after, m.number(scheme.code_max) - q.after
     if scheme.rules.code_rounding == CodeRounding.TRUNCATE:
         nearest = m.floor(t + m.number(0.5))
         nearest = np.where(nearest == m.number(0), m.with_sign(m.number(1), t), nearest)

@@ -49,7 +49,8 @@ def _value(scales: Scales, de: Declared, m: Arithmetic) -> Values:
     """The zero point before it is stored."""
     rules, q, scheme = de.rules, de.qparam, de.scheme
     if scheme.mapping != Mapping.ASYMMETRIC:
-        return np.broadcast_to(m.number(int(scheme.midpoint)), scales.low.shape)
+        middle = -0.5 if scheme.mapping == Mapping.STRETCHED else int(scheme.midpoint)
+        return np.broadcast_to(m.number(middle), scales.low.shape)
     unrounded = rules.zero_point_scale == d.ZeroPointScale.UNROUNDED
     scale = scales.unrounded if unrounded else m.cast(scales.stored, de.scale, q)
     if scheme.zero_point_domain == ZeroPointDomain.INT:

@@ -43,6 +43,7 @@ from quant.decisions.products import (
 from quant.decisions.range_and_scale import (
     EpsOrder,
     EpsTarget,
+    MeanAccumulate,
     QparamDtype,
     RangeNan,
     ScalarDivision,
@@ -83,6 +84,7 @@ __all__ = [
     "FloatZeroPoint",
     "GradientMask",
     "GradientProduct",
+    "MeanAccumulate",
     "NanCode",
     "OperandDtype",
     "OperandPrecision",

@@ -68,10 +68,14 @@ class ZeroPointAddDtype(StrEnum):
 
 
 class CodeClamp(StrEnum):
-    """AFTER_INT32 turns what does not fit int32 into INT_MIN first, so +huge becomes qmin."""
+    """AFTER_INT32 turns what does not fit int32 into INT_MIN first, so +huge becomes qmin.
+
+    INPUT_LIMITS, the stretched grid's own, brings x into +-(s * qmax) before it is divided, and clamps no code.
+    """
 
     AFTER_ROUND = "after_round"
     AFTER_INT32 = "after_int32"
+    INPUT_LIMITS = "input_limits"
     NONE = "none"
 
 

@@ -10,6 +10,14 @@ class RangeNan(StrEnum):
     IGNORE = "ignore"
 
 
+class MeanAccumulate(StrEnum):
+    """How the mean of |x| is summed: as the library does, one by one in fp32, or exactly with one rounding to Q."""
+
+    NATIVE = "native"
+    FLOAT32_SEQUENTIAL = "float32_sequential"
+    EXACT = "exact"
+
+
 class QparamDtype(StrEnum):
     """Dtype in which range, scale and zero point are computed; each operation rounds to it."""
 
@@ -25,6 +33,7 @@ class SymmetricScale(StrEnum):
     DOUBLED_OVER_SPAN = "doubled_over_span"  # 2a / (qmax - qmin)
     QMAX = "qmax"  # a / qmax
     ABS_QMIN = "abs_qmin"  # a / |qmin|
+    HALF_LEVELS = "half_levels"  # a / ((qmax - qmin + 1) / 2), so that all levels take equal parts of [-a, a]
 
 
 class ScalarDivision(StrEnum):
