@@ -140,13 +140,13 @@ def _check_zero_point_survives(scheme: ResolvedScheme, dtype: torch.dtype) -> No
     computed = qparam_dtype_of(scheme, dtype)
     if not (holds(computed, low) and holds(computed, high)):
         raise ValueError(
-            f"zero points lie in [{low}, {high}] and are computed in {computed}, which cannot hold them; use a wider "
+            f"zero points lie in [{low:g}, {high:g}] and are computed in {computed}, which cannot hold them; use a wider "
             "qparam_dtype or fewer bits"
         )
     low -= scheme.rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE
     if not (holds(scheme.zero_point_dtype, low) and holds(scheme.zero_point_dtype, high)):
         raise ValueError(
-            f"zero_point_dtype is {scheme.zero_point_dtype} and stored zero points lie in [{low}, {high}], which it "
+            f"zero_point_dtype is {scheme.zero_point_dtype} and stored zero points lie in [{low:g}, {high:g}], which it "
             "cannot hold; use a wider dtype"
         )
 
