@@ -134,20 +134,19 @@ def _check_zero_point_survives(scheme: ResolvedScheme, dtype: torch.dtype) -> No
     """An integer zero point fits the dtype it is computed in and the one it is stored in."""
     if scheme.zero_point_domain is not ZeroPointDomain.INT or scheme.zero_point_dtype is None:
         return
-    constant = scheme.constant_zero_point
     asymmetric = scheme.mapping is Mapping.ASYMMETRIC
-    low, high = (scheme.qmin, scheme.qmax) if asymmetric else (constant, constant)
+    low, high = (scheme.qmin, scheme.qmax) if asymmetric else (scheme.constant_zero_point,) * 2
     computed = qparam_dtype_of(scheme, dtype)
     if not (holds(computed, low) and holds(computed, high)):
         raise ValueError(
-            f"zero points lie in [{low:g}, {high:g}] and are computed in {computed}, which cannot hold them; use a wider "
-            "qparam_dtype or fewer bits"
+            f"zero points lie in [{low:g}, {high:g}] and are computed in {computed}, which cannot hold them; use a "
+            "wider qparam_dtype or fewer bits"
         )
     low -= scheme.rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE
     if not (holds(scheme.zero_point_dtype, low) and holds(scheme.zero_point_dtype, high)):
         raise ValueError(
-            f"zero_point_dtype is {scheme.zero_point_dtype} and stored zero points lie in [{low:g}, {high:g}], which it "
-            "cannot hold; use a wider dtype"
+            f"zero_point_dtype is {scheme.zero_point_dtype} and stored zero points lie in [{low:g}, {high:g}], which "
+            "it cannot hold; use a wider dtype"
         )
 
 
@@ -263,6 +262,13 @@ def _check_rules(scheme: TensorScheme) -> None:
         raise ValueError(
             f"zero_point_add is before_round_fma and zero_point_domain is {domain}: only the int domain adds an "
             "integer zero point to the quotient; use after_round"
+        )
+    dtype = scheme.zero_point_dtype
+    cuts = domain is ZeroPointDomain.INT and rules.zero_point_rule is d.ZeroPointRule.FROM_VALUE
+    if cuts and scheme.mapping is Mapping.ASYMMETRIC and dtype not in INTEGER_DTYPES:
+        raise ValueError(
+            f"zero_point_rule is from_value and zero_point_dtype is {dtype}: the value is cut to an integer code; "
+            "use an integer dtype, or zero_point_rule from_min"
         )
     if domain is not ZeroPointDomain.INT and rules.zero_point_offset is not d.ZeroPointOffset.NONE:
         raise ValueError(

@@ -79,7 +79,7 @@ def prepared_trace(module: nn.Module, x: Tensor, wanted: Wanted) -> Trace:
     output = module(x)
     fake: Any = module.weight_fake_quantizer
     floats: Any = module.weight
-    weight = _faked(fake, floats, (1, wanted.group_size), wanted.weight.qmin, wanted.weight.qmax)
+    weight = _faked(fake, floats, (1, wanted.group_size), wanted.weight.code_min, wanted.weight.code_max)
     activation_fake: Any = getattr(module, "activation_fake_quantizer", None)
     activation = None
     if activation_fake is not None:
