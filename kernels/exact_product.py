@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from kernels.availability import missing_triton
 from kernels.narrow import narrow
 from kernels.round_to_odd import add_to_odd, sum_to_odd
 from kernels.significance import cut, sliced, spans
@@ -63,7 +64,7 @@ def exact_product(
     if x.shape[-1] == 0:  # a sum of nothing is a sum of one zero
         x, w = x.new_zeros(*x.shape[:-1], 1), w.new_zeros(*w.shape[:-1], 1)
     addend = None if bias is None else bias.to(torch.float64).unsqueeze(-2)
-    product = _rounded(x.to(torch.float64), w.to(torch.float64), addend if bias_in_accumulator else None, out_dtype)
+    product = _rounded(x, w, addend if bias_in_accumulator else None, out_dtype)
     if addend is None or bias_in_accumulator:
         return product
     value = narrow(add_to_odd(product.value.to(torch.float64), addend), out_dtype)
@@ -77,17 +78,15 @@ def exact_product(
 
 
 def _rounded(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) -> Product:
-    """R_dtype(x @ w.T + addend) for float64 operands that came from narrower dtypes."""
+    """R_dtype(x @ w.T + addend), a float64 addend [..., 1, N]."""
+    (x, norm_x), (w, norm_w) = _widened(x), _widened(w)
     total = x @ w.mT
-    bound = _norm(x) * _norm(w).mT
     if addend is not None:
         total = total + addend
-        bound = bound + addend.abs()
-    # K + 1 additions and the two below; the norms' own roundings are some K * 2^-53 of them.
-    error = bound * ((x.shape[-1] + 8) * 2.0**-53 * (1 + 2.0**-20))
-    value, other_end = narrow(total + error, dtype), narrow(total - error, dtype)
-    proven = (value == other_end) & (value.signbit() == other_end.signbit())
-    n_left = value.numel() - int(proven.sum())
+    # K + 1 additions, and the two of `_certified`; the norms' own roundings are some K * 2^-53 of them.
+    relative = (x.shape[-1] + 8) * 2.0**-53 * (1 + 2.0**-20)
+    slack = None if addend is None else addend.abs() * relative
+    value, proven, n_left = _certified(total, norm_x * relative, norm_w, slack, dtype)
     if n_left == 0:
         return Product(value=value, certified=value.numel(), sliced=0, nonfinite=0, slices=(1, 1))
     left = _left(x, w, addend, dtype, ~proven, n_left)
@@ -105,9 +104,38 @@ def _rounded(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) ->
     )
 
 
-def _norm(rows: Tensor) -> Tensor:
-    norm: Tensor = torch.linalg.vector_norm(rows, dim=-1, keepdim=True)
-    return norm
+def _widened(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """(rows in float64, the Euclidean norm of each) with the norms as [..., 1]."""
+    if rows.is_cuda and missing_triton() is None:
+        from kernels.exact_product_triton import widened
+
+        wide, squares = widened(rows.contiguous())
+        return wide, squares.sqrt().unsqueeze(-1)
+    wide = rows.to(torch.float64)
+    return wide, torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+
+
+def _certified(
+    total: Tensor, error_x: Tensor, error_w: Tensor, slack: Tensor | None, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, int]:
+    """(total rounded, where both ends of total -+ error round to that, how many do not).
+
+    error = error_x [..., M, 1] * error_w [..., N, 1] transposed + slack [..., 1, N].
+    """
+    if total.is_cuda and missing_triton() is None:
+        from kernels.exact_product_triton import certified_rounding
+
+        def spread(part: Tensor) -> Tensor:
+            return part.expand(*total.shape[:-2], *part.shape[-2:]).contiguous()
+
+        slack = None if slack is None else spread(slack)
+        return certified_rounding(total.contiguous(), spread(error_x), spread(error_w), slack, dtype)
+    error = error_x * error_w.mT
+    if slack is not None:
+        error = error + slack
+    value, other_end = narrow(total + error, dtype), narrow(total - error, dtype)
+    proven = (value == other_end) & (value.signbit() == other_end.signbit())
+    return value, proven, value.numel() - int(proven.sum())
 
 
 def _left(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype, left: Tensor, n_left: int) -> _Left:

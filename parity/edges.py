@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from parity.backends.torchao_cells import LEGACY, TORCHAO, hard_coded, inexpressible
@@ -38,6 +38,13 @@ def across_devices(backend: str, device: str) -> tuple[Edge, ...]:
     return tuple(Edge(a=lane, b=lane.on(device), why="one flow gives the same bits on every device") for lane in lanes)
 
 
+def across_modes(backend: str, device: str, mode: str) -> tuple[Edge, ...]:
+    """Each flow on a device, eager, against the same flow there in another mode."""
+    lanes = [Lane(backend=backend, flow=flow, device=device) for flow in Flow]
+    why = f"{mode} kernels give the bits of eager ones"
+    return tuple(Edge(a=lane, b=replace(lane, mode=mode), why=why) for lane in lanes)
+
+
 def against_engine(backend: str, rules: str, flows: tuple[Flow, ...]) -> tuple[Edge, ...]:
     """Each flow of a foreign backend against the engine under the rules that backend is declared to follow."""
     return tuple(
@@ -56,7 +63,8 @@ def edges_of(cell: Cell) -> tuple[Edge, ...]:
     device = cell["device"]
     edges = triangle("engine", device=device)
     if device != "cpu":
-        return edges + across_devices("engine", device)
+        modes = across_modes("engine", device, "triton") if device == "cuda" and illegal_reason(cell) is None else ()
+        return edges + across_devices("engine", device) + modes
     if illegal_reason(cell) is not None:
         return edges
     flows = _expressed(cell, TORCHAO)

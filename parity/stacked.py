@@ -24,6 +24,7 @@ from parity.trace import Stage, Trace, same_bits
 from parity.verdicts import Outcome
 from quant import QuantScheme
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
+from quant.fused import fused
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
 
 
@@ -82,7 +83,7 @@ def stack_engine(
     traces: dict[Lane, Trace] = {}
     stages: dict[Lane, list[ByStage[LaneStage]]] = {}
     for lane in lanes:
-        with torch.no_grad():
+        with torch.no_grad(), fused(lane.mode == "triton"):
             trace = trace_of((_linear if is_linear else _embedding)(lane.flow, moved, wide), inputs.weight.dtype)
         twin = next((other for other, earlier in traces.items() if same_bits(trace, earlier)), None)
         traces[lane] = trace

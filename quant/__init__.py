@@ -6,6 +6,7 @@ from quant.codes import Quantized, quantize
 from quant.dequantize import dequantize
 from quant.eps import EpsOf, EpsProperty, PropertyDtype
 from quant.fake import fake_quantize
+from quant.fused import fused
 from quant.granularity import PerAxis, PerBlock, PerGroup, PerRow, PerTensor, PerToken
 from quant.mapping import Mapping, ZeroPointDomain
 from quant.product_rules import ProductRules
@@ -48,6 +49,7 @@ __all__ = [
     "disable_fake_quantization",
     "enable_fake_quantization",
     "fake_quantize",
+    "fused",
     "prepare",
     "presets",
     "quantize",

@@ -11,6 +11,7 @@ from torch import Tensor
 from quant import decisions as d
 from quant.codes import Quantized, code_values, quantize, store_codes
 from quant.dequantize import dequantize
+from quant.fused import fused_operand
 from quant.gradient import pass_through, straight_through_mask
 from quant.qparams import QParams, choose_qparams
 from quant.scheme import TensorScheme
@@ -30,6 +31,9 @@ def quantized_operand(x: Tensor, scheme: TensorScheme, qparams: QParams | None =
 
     `qparams` are chosen already, from an observed range; None = from x itself.
     """
+    in_one = fused_operand(x, scheme, inside=False) if qparams is None else None
+    if in_one is not None and in_one.codes is not None:
+        return Operand(qparams=in_one.qparams, codes=in_one.codes, dequantized=in_one.dequantized)
     quantized = quantize(x, choose_qparams(x, scheme) if qparams is None else qparams)
     return Operand(qparams=quantized.qparams, codes=quantized.codes, dequantized=dequantize(quantized, x.dtype))
 
@@ -48,13 +52,18 @@ def fake_operand(x: Tensor, scheme: TensorScheme, qparams: QParams | None = None
     """x quantized in pretence, with the straight-through gradient of `gradient_mask` and `gradient_product` from
     `dequantized` to x. `qparams` are chosen already, from an observed range; None = from x itself.
     """
-    qparams = choose_qparams(x, scheme) if qparams is None else qparams
-    unclamped, operand = pretended(x, qparams)
-    if x.requires_grad and torch.is_grad_enabled() and scheme.rules.gradient_mask is not d.GradientMask.ALL:
-        mask = straight_through_mask(x, unclamped, qparams)
-        dequantized = _StraightThrough.apply(x, operand.dequantized, mask, qparams)  # type: ignore[no-untyped-call]  # autograd has no types
-        return replace(operand, dequantized=dequantized)
-    return operand
+    trains = x.requires_grad and torch.is_grad_enabled() and scheme.rules.gradient_mask is not d.GradientMask.ALL
+    in_one = fused_operand(x, scheme, inside=trains) if qparams is None else None
+    if in_one is not None and in_one.codes is not None:
+        operand = Operand(qparams=in_one.qparams, codes=in_one.codes, dequantized=in_one.dequantized)
+        mask = in_one.inside
+    else:
+        unclamped, operand = pretended(x, choose_qparams(x, scheme) if qparams is None else qparams)
+        mask = straight_through_mask(x, unclamped, operand.qparams) if trains else None
+    if not trains:
+        return operand
+    through = _StraightThrough.apply(x, operand.dequantized, mask, operand.qparams)  # type: ignore[no-untyped-call]  # autograd has no types
+    return replace(operand, dequantized=through)
 
 
 def fake_quantize(x: Tensor, scheme: TensorScheme) -> Tensor:
@@ -63,6 +72,10 @@ def fake_quantize(x: Tensor, scheme: TensorScheme) -> Tensor:
     x: fp32, bf16 or fp16 of any shape the granularity divides; returns its shape and dtype (fp32 under operand_dtype
     float32). Raises what choose_qparams raises. Bengio et al. 2013 for the estimator.
     """
+    if not (x.requires_grad and torch.is_grad_enabled()):
+        in_one = fused_operand(x, scheme, inside=False, codes=False)
+        if in_one is not None:
+            return in_one.dequantized
     return fake_operand(x, scheme).dequantized
 
 

@@ -9,6 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
+from kernels.availability import missing_triton
 from parity.lanes import Flow, Lane
 from parity.trace import Stage, Trace
 from parity.training import train
@@ -16,6 +17,7 @@ from quant import QuantScheme, convert, prepare, quantize_
 from quant.computed import computed_dtypes
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
 from quant.fake import Operand
+from quant.fused import fused
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
 
 Quantized = QuantizedLinear | QuantizedEmbedding
@@ -32,12 +34,18 @@ class EngineBackend:
 
     def unrun(self, lane: Lane) -> str | None:
         """Why the lane's device or mode is not to be had here."""
+        if lane.mode == "triton":
+            return "the triton kernels run on cuda" if lane.device != "cuda" else missing_triton()
         if lane.mode != "eager":
             return f"the engine's {lane.mode} lane is not built"
         return missing_device(lane.device)
 
     def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
         """The stages of one flow; what trains is a copy. Raises ValueError for a scheme without meaning."""
+        with fused(lane.mode == "triton"):
+            return self._trace(lane, layer, x, scheme, steps)
+
+    def _trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> Trace:
         own = copy.deepcopy(layer) if steps else layer
         dtype = cast(Tensor, layer.weight).dtype
         if lane.flow is Flow.PTQ:

@@ -1,0 +1,126 @@
+"""fused(): within it, an operand on CUDA is quantized by one kernel wherever its rules allow it; the bits are kept.
+
+What the kernel fuses is the engine's own choice of rules, under which no compiler can move a rounding; an operand whose
+acting rules differ, or whose groups are not runs of memory, takes the plain path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from functools import lru_cache
+from math import prod
+
+import torch
+from torch import Tensor
+
+from kernels.affine_grid import MAX_GROUP, AffineGrid, Form
+from kernels.availability import missing_triton
+from quant.codes import storage_dtype
+from quant.granularity import Groups, groups_of
+from quant.mapping import Mapping, ZeroPointDomain
+from quant.qparams import QParams
+from quant.relevance import relevant
+from quant.rule_sets import ENGINE
+from quant.scheme import ResolvedScheme, TensorScheme
+
+_FUSED: ContextVar[bool] = ContextVar("fused", default=False)
+_SCALES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FusedOperand:
+    """What one kernel made of an operand; `inside` is True where the unclamped code lies within [qmin, qmax]."""
+
+    qparams: QParams
+    codes: Tensor | None
+    dequantized: Tensor
+    inside: Tensor | None
+
+
+@contextmanager
+def fused(enabled: bool = True) -> Iterator[None]:
+    """Quantize by fused kernels inside the block, or not. Raises ValueError where there are none to be had."""
+    reason = missing_triton() if enabled else None
+    if reason is not None:
+        raise ValueError(f"fused kernels are not to be had: {reason}; quantize without quant.fused()")
+    token = _FUSED.set(enabled)
+    try:
+        yield
+    finally:
+        _FUSED.reset(token)
+
+
+def fused_operand(x: Tensor, scheme: TensorScheme, *, inside: bool, codes: bool = True) -> FusedOperand | None:
+    """x quantized and read back by one kernel, with its codes and the mask of its straight-through gradient if asked.
+
+    None outside `fused()`, off CUDA, and where `covered` says no.
+    """
+    if not (_FUSED.get() and x.is_cuda):
+        return None
+    resolved = scheme.resolved(x.dtype)
+    groups = groups_of(resolved.granularity, tuple(x.shape))
+    if not covered(resolved, x.dtype, groups):
+        return None
+    from kernels.affine_triton import affine_rows  # needs triton, which is there when fused() was entered
+
+    grid = _grid(resolved)
+    with torch.no_grad():
+        rows = x.reshape(prod(groups.qparam_shape), -1).contiguous()
+        found = affine_rows(rows, grid, codes=codes, values=True, inside=inside)
+    assert found.values is not None
+    qparams = QParams(
+        scale=found.scale.reshape(groups.qparam_shape),
+        zero_point=None if found.zero_point is None else found.zero_point.reshape(groups.qparam_shape),
+        scheme=resolved,
+    )
+    return FusedOperand(
+        qparams=qparams,
+        codes=None if found.codes is None else found.codes.reshape(x.shape),
+        dequantized=found.values.reshape(x.shape),
+        inside=None if found.inside is None else found.inside.reshape(x.shape),
+    )
+
+
+@lru_cache(maxsize=4096)
+def covered(scheme: ResolvedScheme, dtype: torch.dtype, groups: Groups) -> bool:
+    """Whether the fused kernel computes this scheme: the engine's value in every acting decision, grids of at most 8
+    bits, scales of at most 32, and groups that are runs of memory.
+    """
+    runs = groups.reduced == tuple(range(len(groups.view) - len(groups.reduced), len(groups.view)))
+    return (
+        runs
+        and bool(groups.reduced)
+        and prod(groups.view[i] for i in groups.reduced) <= MAX_GROUP
+        and scheme.qmin >= -128
+        and scheme.qmax <= 255
+        and scheme.scale_dtype in _SCALES
+        and scheme.mapping in (Mapping.SYMMETRIC, Mapping.SYMMETRIC_NO_CLIPPING, Mapping.ASYMMETRIC)
+        and all(getattr(scheme.rules, name) is getattr(ENGINE, name) for name in relevant(scheme, dtype))
+    )
+
+
+@lru_cache(maxsize=4096)
+def _grid(scheme: ResolvedScheme) -> AffineGrid:
+    """The scheme as numbers, for a kernel that knows none."""
+    symmetric = scheme.mapping is Mapping.SYMMETRIC
+    form = {
+        Mapping.SYMMETRIC: Form.SYMMETRIC,
+        Mapping.SYMMETRIC_NO_CLIPPING: Form.NO_CLIPPING,
+        Mapping.ASYMMETRIC: Form.FLOAT if scheme.zero_point_domain is ZeroPointDomain.FLOAT else Form.ASYMMETRIC,
+    }[scheme.mapping]
+    span = float(scheme.qmax - scheme.qmin)
+    return AffineGrid(
+        form=form,
+        qmin=int(scheme.qmin),
+        qmax=int(scheme.qmax),
+        divisor=span / 2 if symmetric else span,
+        eps=torch.tensor(scheme.eps, dtype=torch.float64).float().item(),
+        includes_zero=scheme.preserve_zero,
+        scale_dtype=scheme.scale_dtype,
+        zero_point_dtype=scheme.zero_point_dtype,
+        constant_zero_point=0 if scheme.zero_point_dtype is None else int(scheme.midpoint),
+        code_dtype=storage_dtype(int(scheme.qmin), int(scheme.qmax)),
+    )

@@ -1,0 +1,115 @@
+"""Under quant.fused() every stage and gradient on CUDA has the bits of the plain path on CPU."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+import quant
+from parity.axes import PRESETS
+from parity.cells import Cell, illegal_reason
+from parity.digest import digest
+from parity.inputs import make_inputs
+from parity.premerge import premerge_parts
+from parity.schemes import DTYPES, scheme_of
+from quant.fake import fake_operand, quantized_operand
+from quant.fused import covered
+from quant.granularity import groups_of
+from quant.presets import int4_weight_only, int8_dynamic_int4_weight, int8_dynamic_intx_weight
+
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
+
+
+def cells() -> list[Cell]:
+    """Legal cells of the engine on CUDA, one of each configuration."""
+    chosen = {cell.configuration: cell for part in premerge_parts() for cell in part.cells if cell["device"] == "cuda"}
+    return [cell for cell in chosen.values() if illegal_reason(cell) is None and cell["op"] == "linear"]
+
+
+def weight_covered(cell: Cell) -> bool:
+    dtype = DTYPES[cell["dtype"]]
+    scheme = scheme_of(cell).weight.resolved(dtype)
+    return covered(scheme, dtype, groups_of(scheme.granularity, tuple(map(int, cell["shape"].split("x")))))
+
+
+def test_what_is_covered() -> None:
+    """Of the engine's schemes all but scales in fp64 and blocks over several rows."""
+    for cell in cells():
+        fits = cell["scale"] != "fp64" and cell["group"] != "block"
+        assert weight_covered(cell) == fits, cell.id
+
+
+@pytest.mark.parametrize(
+    "rules", ["torchao", quant.rules_named("engine")[0].with_values(code_rounding="half_away")], ids=["torchao", "away"]
+)
+def test_other_rules_are_not_covered(rules: str | quant.Rules) -> None:
+    scheme = int8_dynamic_int4_weight(rules=rules).weight.resolved(torch.bfloat16)
+    assert not covered(scheme, torch.bfloat16, groups_of(scheme.granularity, (8, 64)))
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_without_a_device_there_is_nothing_to_fuse() -> None:
+    with pytest.raises(ValueError, match=r"^fused kernels are not to be had: no cuda device"), quant.fused():
+        pass
+
+
+@pytest.mark.gpu
+@needs_cuda
+def test_every_stage_and_gradient_is_that_of_the_plain_path_on_cpu() -> None:
+    families = ("directed", "random", "specials", "huge", "subnormal", "eps_edge", "one_sided", "zeros")
+    compared = 0
+    for cell in cells():
+        if not weight_covered(cell):
+            continue
+        for family in families:
+            of_family = cell.at(family=family)
+            scheme = scheme_of(of_family)
+            inputs = make_inputs([of_family], [scheme])
+            operands = [(inputs.weight[0], scheme.weight)]
+            if scheme.activation is not None:
+                operands.append((inputs.x[0], scheme.activation))
+            for x, tensor_scheme in operands:
+                plain = quantized_operand(x, tensor_scheme)
+                here, there = x.clone().requires_grad_(), x.cuda().requires_grad_()
+                prepared = fake_operand(here, tensor_scheme)
+                with quant.fused():
+                    fused = quantized_operand(there.detach(), tensor_scheme)
+                    alone = quant.fake_quantize(there.detach(), tensor_scheme)
+                    fused_prepared = fake_operand(there, tensor_scheme)
+                gradient = torch.linspace(-2, 3, x.numel(), dtype=x.dtype).reshape(x.shape)
+                prepared.dequantized.backward(gradient)
+                fused_prepared.dequantized.backward(gradient.cuda())
+                pairs = {
+                    "scale": (plain.qparams.scale, fused.qparams.scale),
+                    "zero point": (plain.qparams.zero_point, fused.qparams.zero_point),
+                    "codes": (plain.codes, fused.codes),
+                    "dequantized": (plain.dequantized, fused.dequantized),
+                    "fake quantized": (plain.dequantized, alone),
+                    "prepared": (prepared.dequantized, fused_prepared.dequantized),
+                    "gradient": (here.grad, there.grad),
+                }
+                for stage, (a, b) in pairs.items():
+                    assert (a is None) == (b is None)
+                    if a is not None and b is not None:
+                        assert digest(a) == digest(b), (of_family.id, stage)
+                        compared += a.numel()
+    assert compared > 10**6
+
+
+@pytest.mark.gpu
+@needs_cuda
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("shape", [(3, 40, 96), (5, 16384), (2, 7, 48)], ids=str)
+def test_shapes_that_fill_no_tile(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    for scheme in (int8_dynamic_intx_weight().activation, int4_weight_only(group_size=16).weight):
+        assert scheme is not None
+        with quant.fused():
+            fused = quantized_operand(x.cuda(), scheme)
+        plain = quantized_operand(x, scheme)
+        assert digest(plain.codes) == digest(fused.codes)
+        assert digest(plain.dequantized) == digest(fused.dequantized)
+
+
+def test_every_preset_is_among_the_cells() -> None:
+    assert {cell["preset"] for cell in cells()} >= set(PRESETS)
