@@ -14,10 +14,13 @@ from parity.alone import each_alone
 from parity.axes import AXES
 from parity.backends.engine import missing_device
 from parity.cells import Cell
+from parity.detection import write_detections
 from parity.edges import Edge, edges_of
 from parity.environment import environment
 from parity.evaluate import Evaluated, evaluate
 from parity.exit_codes import ExitCode, exit_code
+from parity.history import PUBLISHED
+from parity.history.detect import detections
 from parity.inputs import make_inputs
 from parity.lanes import lane as lane_named
 from parity.layer_cells import layer_cells, layer_plan
@@ -128,6 +131,8 @@ def run(
         raise
     whole = source is None and not chosen and lanes is None and shard is None and not waiting.cut
     recorder.finish(whole=whole)
+    if whole and planned.tier == "premerge":
+        write_detections(directory, detections(PUBLISHED))
     kept = [cell for cell in planned.cells if cell not in waiting.cut]
     cut = (
         () if not waiting.cut else (f"the budget of {budget:g} s cut {len(waiting.cut)} of {len(planned.cells)} cells",)

@@ -6,6 +6,7 @@ from parity.exit_codes import ExitCode, exit_code
 from parity.ledger import LEDGER_FILE, Row, read_ledger
 from parity.verdicts import Verdict
 from reports.coverage import Coverage, coverage
+from reports.detection import Detections, detections
 from reports.findings import FIRST_STAGES, NO_STAGE, NO_ULP
 from reports.load import VERDICTS, Sheet
 from reports.signatures import SignatureRow, signature_rows
@@ -44,6 +45,7 @@ class Page:
     signatures: tuple[SignatureRow, ...]
     top: tuple[Mismatch, ...]
     ledger: tuple[Row, ...]
+    detections: Detections
 
 
 def page(sheet: Sheet) -> Page:
@@ -59,6 +61,7 @@ def page(sheet: Sheet) -> Page:
         signatures=signature_rows(sheet, explained=TOP),
         top=tuple(mismatch(sheet, finding) for finding in sheet.findings.foremost(TOP)),
         ledger=tuple(row for row in read_ledger(LEDGER_FILE) if row.id in named),
+        detections=detections(run),
     )
 
 

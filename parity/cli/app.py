@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import parity
-from parity.cli import diff, doctor, explain, list_names, replay, report, run
+from parity.cli import diff, doctor, explain, history, list_names, replay, report, run
 from parity.cli.told import told
 
 app = typer.Typer(
@@ -49,6 +49,7 @@ for _name, _command, _examples in (
     ("diff", diff.diff_runs, diff.EXAMPLES),
     ("replay", replay.replay_cell, replay.EXAMPLES),
     ("explain", explain.explain_cell, explain.EXAMPLES),
+    ("history", history.detect_bugs, history.EXAMPLES),
     ("list", list_names.list_names, list_names.EXAMPLES),
     ("doctor", doctor.check, doctor.EXAMPLES),
 ):

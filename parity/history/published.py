@@ -42,12 +42,12 @@ _ZERO_POINTS: Final = (
         first_stage="weight.scale",
     ),
     HistoryCase(
-        name="C1-multiplied-in-the-scale's-dtype",
+        name="C1-never-cast-back",
         origin="ao#1964",
-        told="convert's reference multiplies in the scale's dtype and casts once, at the end",
+        told="prepare multiplies by an fp32 scale and goes on in fp32, convert casts back to the model's dtype",
         dtype=BF16,
-        scheme=int8_asymmetric(scale_dtype=FP16),
-        weight={"rescale_dtype": "scale"},
+        scheme=int8_asymmetric(scale_dtype=FP32),
+        weight={"operand_dtype": "float32"},
         first_stage="weight.dequantized",
     ),
     HistoryCase(
@@ -169,10 +169,11 @@ _EPSES: Final = (
         name="C4-reciprocal-overflows",
         origin="ao#4534",
         told="below the old bound the reciprocal of an fp16 scale is infinite, unless it is taken in fp32",
-        dtype=FP32,
-        scheme=int8_weight(scale_dtype=FP16, eps=2.0**-24),
+        dtype=FP16,
+        scheme=int8_weight(eps=2.0**-24, code_dtype="float32"),
         weight={"reciprocal_dtype": "code"},
         first_stage="weight.codes",
+        alike={"code_division": "x/s of fp16 numbers, if no tie, is further from one than 1/s in fp32 is wrong"},
     ),
 )
 
@@ -222,7 +223,7 @@ _ROUNDINGS: Final = tuple(
         weight={"code_rounding": value},
         first_stage="weight.codes",
     )
-    for value in ("half_away", "half_up", "truncate")
+    for value in ("half_away", "truncate")
     for dtype in (FP32, FP16)
 )
 
