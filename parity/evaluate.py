@@ -6,9 +6,10 @@ cell is red. Everything else runs a cell at a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
+from parity.aim import Aim
 from parity.backends.registry import backend_named
 from parity.bits import dtype_name
 from parity.cells import Cell, illegal_reason
@@ -49,12 +50,14 @@ class Evaluated:
     lanes: list[LaneRecord] = field(default_factory=list)
     edges: list[EdgeRecord] = field(default_factory=list)
     keepsakes: list[Keepsake] = field(default_factory=list)
+    aims: list[Aim] = field(default_factory=list)
 
     def extend(self, more: Evaluated) -> None:
         """Add the records of more cells behind these."""
         self.lanes.extend(more.lanes)
         self.edges.extend(more.edges)
         self.keepsakes.extend(more.keepsakes)
+        self.aims.extend(more.aims)
 
     @classmethod
     def unanswered(cls, cell: Cell, edges: Sequence[Edge], reason: str, *, timed_out: bool) -> Evaluated:
@@ -80,6 +83,7 @@ def evaluate(cells: Sequence[Cell], choose_edges: EdgesOf = edges_of, inputs_of:
     found = Evaluated()
     for i in range(len(cells)):
         configuration.evaluate_case(i, found)
+    found.aims.extend(() if configuration.inputs is None else configuration.inputs.aims)
     return found
 
 
@@ -104,8 +108,7 @@ class _Configuration:
         legal = illegal_reason(cells[0]) is None
         if not lanes:
             return cls(cells, edges, unrun, legal, None, [""] * len(cells), None, {}, [()] * len(cells))
-        rule_sets = dict.fromkeys(rules_of(lane) for lane in lanes)
-        inputs = inputs_of(cells, [scheme_of(cells[0], rules) for rules in rule_sets] if legal else [])
+        inputs = inputs_of(cells, aimed_schemes(cells[0], lanes) if legal else [])
         digests = input_digests(inputs)
         device = cells[0]["device"]
         own = [lane for lane in lanes if lane.backend == "engine" and lane.rules is None and lane.device == device]
@@ -203,6 +206,17 @@ class _Configuration:
                     message=f"{lane}: the stacked evaluation gives other bits than the module, first at {first.stage}",
                 )
         return record
+
+
+def aimed_schemes(cell: Cell, lanes: Iterable[Lane]) -> list[QuantScheme]:
+    """What the inputs of a legal cell are aimed at: its scheme under the rules of every lane that runs there."""
+    return [scheme_of(cell, rules) for rules in dict.fromkeys(rules_of(lane) for lane in lanes)]
+
+
+def lanes_that_run(edges: Sequence[Edge]) -> tuple[Lane, ...]:
+    """The lanes of these edges, without those that cannot run here or have no other to be compared with."""
+    missing = _unrun(edges)
+    return tuple(lane for lane in _lanes(edges) if lane not in missing)
 
 
 def _lanes(edges: Sequence[Edge]) -> tuple[Lane, ...]:

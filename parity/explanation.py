@@ -48,13 +48,21 @@ class Explanation:
         if not self.causes:
             share = f"{100 * self.explained:.1f} % of the differing elements are reproduced"
             return f"{self.first_stage} first; unexplained: {self.reason or 'no decision reproduces it'}; {share}"
-        return f"{self.first_stage} first; explained by {_told(self.causes)}{self._others()}"
+        return cause_sentence(self.first_stage, _told(self.causes)) + self._others()
 
     def _others(self) -> str:
         """What each other set has that the first has not; three of them, and how many more."""
         told = [_told(tuple(cause for cause in causes if cause not in self.causes)) for causes in self.undetermined]
         more = f"; {len(told) - _SHOWN} more sets do the same" if len(told) > _SHOWN else ""
         return "".join(f"; as well with {text}" for text in told[:_SHOWN]) + more
+
+
+def cause_sentence(first_stage: str, cause: str) -> str:
+    """`weight.codes first; explained by code_division: divide against reciprocal_multiply`, wherever that is said.
+
+    cause = the decisions as a record's signature holds them, "" where none was sought or found.
+    """
+    return f"{first_stage} first; explained by {cause}" if cause else f"{first_stage} first; no cause is recorded"
 
 
 def _told(causes: tuple[Cause, ...]) -> str:

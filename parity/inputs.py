@@ -5,22 +5,27 @@ Values come from a counter-based integer generator; which scheme they aim at is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from hashlib import blake2b
+from types import MappingProxyType
+from typing import Final
 
 import torch
 from torch import Tensor
 
+from parity.aim import Aim
+from parity.aims import Laying
 from parity.cells import Cell
 from parity.counter import normal_like, seed_of, words
 from parity.digest import digests
-from parity.fills import FAMILY_FILLS, Fill, Target, random
+from parity.fills import AIMED_FAMILIES, FAMILY_FILLS, Fill, Target, random
 from parity.schemes import DTYPES
 from quant import QuantScheme, TensorScheme
 from quant.granularity import groups_of
 
 TOKENS = 8
+NOTHING: Final[Mapping[tuple[str, str], Aim]] = MappingProxyType({})
 SHAPES_BY_RANK = {"1": (), "2": (TOKENS,), "3": (2, TOKENS // 2), "4": (2, 2, TOKENS // 4)}
 
 
@@ -28,43 +33,59 @@ SHAPES_BY_RANK = {"1": (), "2": (TOKENS,), "3": (2, TOKENS // 2), "4": (2, 2, TO
 class Inputs:
     """What a case feeds every lane; every tensor has a leading dimension of cases, contiguous.
 
-    weight [S, N, K], bias [S, N] or None, x [S, ..., K] (indices [S, ...] for an embedding).
+    weight [S, N, K], bias [S, N] or None, x [S, ..., K] (indices [S, ...] for an embedding); aims = where its ties lie.
     """
 
     weight: Tensor
     bias: Tensor | None
     x: Tensor
+    aims: tuple[Aim, ...] = ()
 
     def case(self, i: int) -> Inputs:
         """Case i as a stack of one."""
         return Inputs(self.weight[i : i + 1], None if self.bias is None else self.bias[i : i + 1], self.x[i : i + 1])
 
 
-def make_inputs(cells: Sequence[Cell], schemes: Sequence[QuantScheme]) -> Inputs:
+def make_inputs(
+    cells: Sequence[Cell], schemes: Sequence[QuantScheme], carried: Mapping[tuple[str, str], Aim] = NOTHING
+) -> Inputs:
     """The inputs of cells of one configuration. `schemes` are what its lanes carry out: ties are laid at their scales.
 
-    Raises ValueError when the weight's shape does not fit a scheme.
+    carried = aims by cell and operand, of a run whose cases are to be made again whatever scale is chosen now. Raises
+    ValueError when the weight's shape does not fit a scheme.
     """
     cell = cells[0]
     dtype = DTYPES[cell["dtype"]]
     rows, columns = (int(n) for n in cell["shape"].split("x"))
     shift = [int(c["case"]) for c in cells]
     families = [c["family"] for c in cells]
-    weight = filled(
-        _seeds(cells, "weight"), families, shift, (rows, columns), [s.weight.resolved(dtype) for s in schemes], dtype
-    )
+
+    def operand(name: str, shape: tuple[int, ...], aimed: Sequence[TensorScheme]) -> tuple[Tensor, tuple[Aim, ...]]:
+        resolved = [scheme.resolved(dtype) for scheme in aimed]
+        aims = [carried[c.id, name] for c in cells if (c.id, name) in carried]
+        laying = Laying(aims if len(aims) == len(cells) else ())
+        eps = laying.eps(resolved)
+        at = [
+            replace(scheme, eps=own) if own != scheme.eps else scheme for scheme, own in zip(resolved, eps, strict=True)
+        ]
+        tensor = filled(_seeds(cells, name), families, shift, shape, at, dtype, laying)
+        return tensor, tuple(
+            aim for aim, c in zip(laying.aims(cells, name, eps), cells, strict=False) if c["family"] in AIMED_FAMILIES
+        )
+
+    weight, aims = operand("weight", (rows, columns), [s.weight for s in schemes])
     shape = SHAPES_BY_RANK[cell["rank"]]
     if cell["op"] == "embedding":
         count = max(1, torch.Size(shape).numel())
         indices = (words(_seeds(cells, "input"), count) >> 1) % rows
-        return Inputs(weight, None, _expandable(indices.reshape(len(cells), *shape), cell))
-    activations = [s.activation.resolved(dtype) for s in schemes if s.activation is not None]
-    x = filled(_seeds(cells, "input"), families, shift, (*shape, columns), activations, dtype)
+        return Inputs(weight, None, _expandable(indices.reshape(len(cells), *shape), cell), aims)
+    activations = [s.activation for s in schemes if s.activation is not None]
+    x, of_input = operand("input", (*shape, columns), activations)
     x = _expandable(x, cell)
     bias = None
     if cell["bias"] == "yes":
         bias = normal_like(words(_seeds(cells, "bias"), 4 * rows), dtype)
-    return Inputs(weight, bias, x)
+    return Inputs(weight, bias, x, aims + of_input)
 
 
 def _expandable(x: Tensor, cell: Cell) -> Tensor:
@@ -83,9 +104,10 @@ def filled(
     shape: tuple[int, ...],
     schemes: Sequence[TensorScheme],
     dtype: torch.dtype,
+    laying: Laying | None = None,
 ) -> Tensor:
     """[S, *shape]: the groups of every case filled, each by the next fill of its family; seeds, families and shifts
-    have one entry a case, schemes are resolved and share one granularity.
+    have one entry a case, schemes are resolved and share one granularity. laying = where ties are to lie, or are kept.
 
     Raises ValueError when the shape does not fit the granularity.
     """
@@ -96,8 +118,10 @@ def filled(
     grouping = _Grouping.of(schemes[0] if schemes else None, shape)
     groups = grouping.split(drawn)
     values = torch.empty(groups.shape, dtype=dtype)
+    laid = Laying() if laying is None else laying
+    laid.start(len(seeds), groups.shape[1])
     for fill, aim, at, group in _places(families, shifts, groups.shape[1], max(1, len(schemes))):
-        target = Target(dtype=dtype, scheme=schemes[aim] if schemes else None)
+        target = Target(dtype=dtype, scheme=schemes[aim] if schemes else None, choose=laid.at(at, group))
         values[at, group] = fill(groups[at, group], target).to(dtype)
     return grouping.join(values)
 

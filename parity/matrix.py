@@ -13,7 +13,7 @@ from math import ceil
 from types import MappingProxyType
 from typing import Final
 
-from parity.cells import Cell, cell_at, illegal_reason
+from parity.cells import Cell, cell_at, illegal_reason, parse_cell
 from parity.premerge import premerge_parts
 from parity.product import Product, rest_rows
 
@@ -75,6 +75,25 @@ def plan(tier: str = "premerge", *, select: Select = EVERYTHING, shard: Shard | 
     if not planned.cells:
         raise ValueError(f"nothing is left of {tier} to run: {' '.join(planned.cut)}")
     return planned
+
+
+def plan_named(tier: str, ids: Sequence[str]) -> Plan:
+    """The cells of these ids, in their order; those that this checkout does not know are left out, and counted.
+
+    Raises ValueError when none is left.
+    """
+    cells: dict[Cell, None] = {}
+    unknown: list[str] = []
+    for text in ids:
+        try:
+            cells[parse_cell(text)] = None
+        except ValueError:
+            unknown.append(text)
+    if not cells:
+        raise ValueError(f"none of the {len(ids)} cells that were named is one of this checkout")
+    cut = (f"{len(unknown)} of {len(ids)} cells that were named are unknown here: {unknown[0]}",) if unknown else ()
+    stretches = (Stretch(cells=len(cells), meaning="the cells that were named"),)
+    return Plan(tier=tier, cells=tuple(cells), protected=len(cells), total=len(cells), cut=cut, stretches=stretches)
 
 
 def describe(plan: Plan) -> list[str]:

@@ -56,7 +56,7 @@ class Recorder:
         edges = [self.settling.excuse(record) for record in found.edges]
         for keepsake in found.keepsakes:
             self._evidence.keep(keepsake.header, keepsake.data)
-        self._writer.write(chunk.name, found.lanes, edges)
+        self._writer.write(chunk.name, found.lanes, edges, found.aims)
         self._count(Counter(record.verdict for record in edges), len(chunk.cells))
 
     def finish(self, *, whole: bool) -> None:

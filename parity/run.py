@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+from parity.aims import CarriedInputs
 from parity.alone import each_alone
 from parity.axes import AXES
 from parity.backends.engine import missing_device
@@ -26,7 +27,7 @@ from parity.lanes import lane as lane_named
 from parity.layer_cells import layer_cells, layer_plan
 from parity.ledger import LEDGER_FILE, read_ledger
 from parity.manifest import Manifest, RunStatus, reconciliation
-from parity.matrix import Chunk, Plan, chunks, plan
+from parity.matrix import Chunk, Plan, chunks, plan, plan_named
 from parity.recording import Progress, Recorder
 from parity.store import RunWriter, finished_cells, load_run
 from parity.verdicts import Verdict
@@ -53,14 +54,14 @@ class RunResult:
 @dataclass(frozen=True, slots=True)
 class EvaluateChunk:
     """Cells in, records out: what a worker does. `lanes` limits the edges to those between lanes named there; `source`
-    is where cells of real layers find their weights and inputs.
+    is where cells of real layers find their weights and inputs, or where another run laid its ties.
     """
 
     lanes: tuple[str, ...] | None
-    source: Source | None = None
+    source: Source | CarriedInputs | None = None
 
     @classmethod
-    def between(cls, lanes: Sequence[str] | None, source: Source | None = None) -> EvaluateChunk:
+    def between(cls, lanes: Sequence[str] | None, source: Source | CarriedInputs | None = None) -> EvaluateChunk:
         """The work on edges between these lanes, written in any form; None = on every declared edge."""
         return cls(None if lanes is None else tuple(str(lane_named(text)) for text in lanes), source)
 
@@ -95,13 +96,16 @@ def run(
     require_device: str | None = None,
     weights: Path | None = None,
     activations: Path | None = None,
+    cells: Sequence[str] | None = None,
+    inputs_of: Path | None = None,
     ledger: Path = LEDGER_FILE,
     argv: Sequence[str] = (),
     progress: Callable[[Progress], None] | None = None,
 ) -> RunResult:
     """Run a tier of the matrix and write it to `out` (default: runs/<UTC time>-<tier>).
 
-    With `weights` (safetensors, and `activations` captured for it) the plan is the file's layers instead of the tier's.
+    With `weights` (safetensors, and `activations` captured for it) the plan is the file's layers instead of the tier's,
+    with `cells` it is the cells of these ids. `inputs_of` names a run: ties are laid where that run laid them.
     `select` keeps cells by axis values, `lanes` keeps edges between the lanes named, `shard` = (i, n) keeps every n-th
     chunk; `budget` in seconds cuts only what the plan leaves unprotected, and says what it cut. Raises ValueError for
     what cannot be asked for, StoreError where the directory cannot be written (what was written before stays readable),
@@ -112,9 +116,13 @@ def run(
     if require_device is not None and (reason := missing_device(require_device)) is not None:
         raise MissingDeviceError(f"{require_device} is required, and there is {reason} here")
     source = None if weights is None else Source(weights=weights, activations=activations)
-    work = EvaluateChunk.between(lanes, source)
     chosen = {axis: tuple(values) for axis, values in (select or {}).items()}
-    planned, skipped = plan_of(tier, chosen, shard, source)
+    if cells is not None and (source is not None or chosen or shard is not None):
+        raise ValueError("cells is a whole plan: it goes with no weights, no selection and no shard")
+    if source is not None and inputs_of is not None:
+        raise ValueError("inputs_of is for made inputs; those of a file are the same whatever is chosen")
+    work = EvaluateChunk.between(lanes, source if inputs_of is None else CarriedInputs(inputs_of.resolve()))
+    planned, skipped = plan_of(tier, chosen, shard, source) if cells is None else (plan_named(tier, cells), ())
     rows = read_ledger(ledger, axes=AXES)
     directory = out or Path("runs") / f"{datetime.now(UTC):%Y%m%d-%H%M%S}-{planned.tier}"
     writer = RunWriter(directory, _manifest(planned, work, argv), resume=resume)
@@ -129,7 +137,7 @@ def run(
     except KeyboardInterrupt:
         writer.close(RunStatus.INTERRUPTED)
         raise
-    whole = source is None and not chosen and lanes is None and shard is None and not waiting.cut
+    whole = source is None and cells is None and not chosen and lanes is None and shard is None and not waiting.cut
     recorder.finish(whole=whole)
     if whole and planned.tier == "premerge":
         write_detections(directory, detections(PUBLISHED))

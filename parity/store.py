@@ -2,8 +2,9 @@
 
     manifest.json    records/lanes-<chunk>.parquet    records/edges-<chunk>.parquet    evidence/
 
-A chunk is its two files, lanes first: where the edges file is, the chunk is finished. Pages carry checksums, so a
-flipped bit is a file that cannot be read, not a wrong verdict.
+A chunk is these two files, lanes first: where the edges file is, the chunk is finished. aims-<chunk>.parquet beside
+them says where its ties were laid. Pages carry checksums, so a flipped bit is a file that cannot be read, not a wrong
+verdict.
 """
 
 import re
@@ -18,6 +19,8 @@ from typing import Any, Generic, NamedTuple, TypeVar
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from parity.aim import Aim
+from parity.aim_columns import AIMS, aim_table, aims_of
 from parity.columns import EDGES, LANES, edge_records, edge_table, lane_records, lane_table
 from parity.manifest import FILE_NAME, Manifest, RunStatus, read_manifest, write_manifest
 from parity.record import EdgeRecord, LaneRecord
@@ -25,9 +28,10 @@ from parity.setting import difference
 from parity.verdicts import Verdict
 from parity.whole_file import UNFINISHED, StoreError, write_whole
 
-__all__ = ["Judged", "Rows", "Run", "RunWriter", "StoreError", "finished_cells", "load_run", "newest_run"]
+__all__ = ["Judged", "Rows", "Run", "RunWriter", "StoreError", "finished_cells", "load_run", "newest_run", "read_aims"]
 
 RECORDS = "records"
+AIMS_PREFIX = "aims-"
 
 _CHUNK = re.compile(r"[a-z0-9][a-z0-9_.-]*")
 
@@ -108,8 +112,13 @@ class RunWriter:
         if resume:
             _remove_unfinished(directory)
 
-    def write(self, chunk: str, lanes: Sequence[LaneRecord], edges: Sequence[EdgeRecord]) -> None:
-        """Write a chunk: every lane and edge record of its cells. Raises StoreError, leaving finished chunks whole."""
+    def write(
+        self, chunk: str, lanes: Sequence[LaneRecord], edges: Sequence[EdgeRecord], aims: Sequence[Aim] = ()
+    ) -> None:
+        """Write a chunk: every lane and edge record of its cells, and where their ties were laid.
+
+        Raises StoreError, leaving finished chunks whole.
+        """
         if not _CHUNK.fullmatch(chunk):
             raise StoreError(
                 f"{chunk!r} cannot name a chunk: it may hold a-z, 0-9, _, . and -, and starts with a letter or digit."
@@ -117,6 +126,8 @@ class RunWriter:
         lanes_path, edges_path = _paths(self._directory, chunk)
         if edges_path.exists():
             raise StoreError(f"{edges_path} is already written: two chunks of a run cannot share a name.")
+        if aims:
+            _write_table(lanes_path.with_name(f"{AIMS_PREFIX}{chunk}.parquet"), aim_table(aims))
         _write_table(lanes_path, lane_table(lanes))
         _write_table(edges_path, edge_table(edges))
 
@@ -194,6 +205,12 @@ def load_run(directory: Path) -> Run:
         edges=Rows(EDGES, list(tables("edges", EDGES)), edge_records),
         lost=tuple(lost),
     )
+
+
+def read_aims(directory: Path) -> Iterator[Aim]:
+    """Where the run laid its ties. Raises StoreError for a file that cannot be read."""
+    for path in sorted((directory / RECORDS).glob(f"{AIMS_PREFIX}*.parquet")):
+        yield from aims_of(_read_table(path, AIMS))
 
 
 def finished_cells(directory: Path) -> frozenset[str]:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import parity
-from parity.cli import diff, doctor, explain, history, list_names, replay, report, run
+from parity.cli import diff, doctor, explain, gate, history, list_names, prove, replay, report, run
 from parity.cli.told import told
 
 app = typer.Typer(
@@ -47,9 +47,11 @@ for _name, _command, _examples in (
     ("run", run.sweep, run.EXAMPLES),
     ("report", report.render, report.EXAMPLES),
     ("diff", diff.diff_runs, diff.EXAMPLES),
+    ("gate", gate.gate_runs, gate.EXAMPLES),
     ("replay", replay.replay_cell, replay.EXAMPLES),
     ("explain", explain.explain_cell, explain.EXAMPLES),
     ("history", history.detect_bugs, history.EXAMPLES),
+    ("prove", prove.prove_rules, prove.EXAMPLES),
     ("list", list_names.list_names, list_names.EXAMPLES),
     ("doctor", doctor.check, doctor.EXAMPLES),
 ):

@@ -44,6 +44,7 @@ Examples:
   parity run --lanes engine:ptq,engine:qat_convert --workers 2
   parity run --tier nightly --shard 7/2000 --out runs/nightly-7
   parity run --weights model.safetensors --activations inputs.safetensors
+  parity run --inputs-of runs/main --out runs/pull-request
 """
 
 
@@ -71,6 +72,12 @@ def sweep(
     ] = None,
     ledger: Annotated[
         Path | None, typer.Option(metavar="F.toml", help="Known divergences; default: the ledger of this checkout.")
+    ] = None,
+    cells: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="These cells instead of a tier: an id in each line.")
+    ] = None,
+    inputs_of: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Lay ties where that run laid them, whatever is chosen now.")
     ] = None,
     as_json: Json = False,
 ) -> ExitCode:
@@ -105,6 +112,8 @@ def sweep(
                 require_device=require_device,
                 weights=weights,
                 activations=activations,
+                cells=None if cells is None else cells.read_text(encoding="utf-8").split("\n")[:-1],
+                inputs_of=inputs_of,
                 ledger=ledger or LEDGER_FILE,
                 argv=tuple(sys.argv[1:]),
                 progress=progress,
