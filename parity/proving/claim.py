@@ -1,0 +1,121 @@
+"""A claim: two parties give the same bits at one step, for every operand of a 16-bit dtype."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import Any
+
+import torch
+
+from parity.proving.operands import ENUMERABLE
+from parity.proving.party import Party, Path
+from parity.schemes import DTYPES
+from quant import EpsOf, EpsProperty, Mapping, PerAxis, PropertyDtype, TensorScheme, ZeroPointDomain
+from quant.presets import signed_grid
+from quant.scheme import ResolvedScheme
+
+
+class Step(StrEnum):
+    """What is proved, and over which operands."""
+
+    QUANTIZE = "quantize"  # inputs x scales x zero points -> stored codes
+    FAKE_QUANTIZE = "fake_quantize"  # the same -> values
+    DEQUANTIZE = "dequantize"  # codes x scales x zero points -> values
+    CHOOSE_QPARAMS = "choose_qparams"  # ordered pairs (min, max) -> scale and zero point
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """dtype, scale = short names of 16-bit floats, of the input (and output) and of the stored scale.
+
+    zero_points = codes; in the FLOAT domain the zero point of code k is R(k * scale), in units that follow the scale.
+    mapping acts in CHOOSE_QPARAMS alone. Raises ValueError for a dtype that cannot be enumerated, for a zero point
+    beyond the grid, and for a scheme without meaning.
+    """
+
+    step: Step
+    a: Party
+    b: Party
+    dtype: str = "bf16"
+    scale: str = "bf16"
+    domain: ZeroPointDomain = ZeroPointDomain.INT
+    bits: int = 4
+    zero_points: tuple[int, ...] = (0,)
+    mapping: Mapping = Mapping.SYMMETRIC
+
+    def __post_init__(self) -> None:
+        for name, dtype in (("dtype", self.dtype), ("scale", self.scale)):
+            if DTYPES.get(dtype) not in ENUMERABLE:
+                raise ValueError(f"{name} is {dtype!r}; only bf16 and fp16 have few enough values to try them all")
+        if (self.a.path, self.a.rules) == (self.b.path, self.b.rules):
+            raise ValueError(
+                f"{self.a.name} and {self.b.name} are the same rules, so there is nothing to prove; name a decision, "
+                "or hold it against oracle or stored"
+            )
+        if Path.STORED in (self.a.path, self.b.path) and self.step is not Step.FAKE_QUANTIZE:
+            raise ValueError(f"stored is a way to fake-quantize, and the step is {self.step}; use fake_quantize")
+        beyond = [z for z in self.zero_points if not self.grid[0] <= z <= self.grid[1]]
+        if beyond:
+            raise ValueError(f"zero point {beyond[0]} is not in the grid [{self.grid[0]}, {self.grid[1]}]")
+        for party in (self.a, self.b):
+            self.scheme(party)
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """(qmin, qmax)."""
+        return grid_of(self.domain, self.bits)
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return DTYPES[self.dtype]
+
+    @property
+    def scale_dtype(self) -> torch.dtype:
+        return DTYPES[self.scale]
+
+    def scheme(self, party: Party) -> ResolvedScheme:
+        """What a party carries out: a row is a group; in CHOOSE_QPARAMS a column is."""
+        qmin, qmax = self.grid
+        choosing = self.step is Step.CHOOSE_QPARAMS
+        asymmetric = self.domain is ZeroPointDomain.FLOAT
+        stored: dict[ZeroPointDomain, Any] = {
+            ZeroPointDomain.INT: torch.int32,
+            ZeroPointDomain.FLOAT: self.torch_dtype,
+            ZeroPointDomain.NONE: None,
+        }
+        return TensorScheme(
+            bits=self.bits,
+            qmin=qmin,
+            qmax=qmax,
+            granularity=PerAxis(1 if choosing else 0),
+            mapping=Mapping.ASYMMETRIC if asymmetric else self.mapping if choosing else Mapping.SYMMETRIC,
+            preserve_zero=not asymmetric,
+            zero_point_domain=self.domain,
+            zero_point_dtype=stored[self.domain],
+            scale_dtype=self.scale_dtype,
+            eps=EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.NARROWER_SCALE),
+            rules=party.rules,
+        ).resolved(self.torch_dtype)
+
+    @cached_property
+    def id(self) -> str:
+        """`quantize:engine,code_division=reciprocal_multiply~engine:bf16,scale:bf16,int,4bit,z:0`."""
+        parts = [self.dtype, f"scale:{self.scale}", self.domain.value, f"{self.bits}bit"]
+        if self.step is Step.CHOOSE_QPARAMS:
+            parts.append(self.mapping.value)
+        elif self.domain is not ZeroPointDomain.NONE:
+            parts.append(f"z:{_span(self.zero_points)}")
+        return f"{self.step}:{self.a.name}~{self.b.name}:{','.join(parts)}"
+
+
+def grid_of(domain: ZeroPointDomain, bits: int) -> tuple[int, int]:
+    """(qmin, qmax) of a claim: unsigned in the FLOAT domain, signed otherwise."""
+    return (0, 2**bits - 1) if domain is ZeroPointDomain.FLOAT else signed_grid(bits)
+
+
+def _span(zero_points: tuple[int, ...]) -> str:
+    """-8..7 of a run of codes, else each of them."""
+    run = len(zero_points) > 2 and zero_points == tuple(range(zero_points[0], zero_points[-1] + 1))
+    return f"{zero_points[0]}..{zero_points[-1]}" if run else "+".join(map(str, zero_points))

@@ -1,0 +1,117 @@
+"""prove(claim) = the proof, or the refutation with its count and a witness, from every operand of the claim."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from parity.bits import dtype_name
+from parity.environment import environment
+from parity.proof import Proof, Witness
+from parity.proving.claim import Claim, Step
+from parity.proving.counter import Counter, LanesCounter, Tally
+from parity.proving.declaration import Declaration
+from parity.proving.lane import Lane, Results, lane_of, unlike
+from parity.proving.operands import infinite_reciprocals, positive_scales
+from parity.proving.oracle_counter import oracle_counter
+from parity.proving.party import Party, Path
+from parity.proving.space import Space, space_of
+from parity.proving.sweep import Progress, swept
+from quant import decisions as d
+
+_NAMES = {
+    Step.QUANTIZE: ("codes",),
+    Step.FAKE_QUANTIZE: ("dequantized",),
+    Step.DEQUANTIZE: ("dequantized",),
+    Step.CHOOSE_QPARAMS: ("scale", "zero_point"),
+}
+
+
+def prove(
+    claim: Claim,
+    *,
+    device: str = "cpu",
+    counter: Counter | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> Proof:
+    """Run the claim's lanes on all its operands and compare every bit of what they return.
+
+    counter = another way to count, such as a device's own kernel; workers = threads. Raises ValueError for rules that
+    need more than a scale and a zero point, and for a claim about the oracle that no lemma covers.
+    """
+    space = space_of(claim, device)
+    began = perf_counter()
+    with torch.no_grad():
+        counter = counter_for(claim, device) if counter is None else counter
+        tally = swept(counter, range(space.slices), workers, progress)
+        witness = None if not tally.differing else _witness(claim, space, min(tally.differing)[0])
+    return Proof(
+        claim=claim.id,
+        step=claim.step,
+        a=claim.a.name,
+        b=claim.b.name,
+        dtype=dtype_name(claim.torch_dtype),
+        scale_dtype=dtype_name(claim.scale_dtype),
+        zero_point_domain=claim.domain,
+        bits=claim.bits,
+        domain=space.sentence,
+        not_covered=space.not_covered,
+        method=counter.method,
+        pairs=tally.pairs,
+        n_different=tally.n_different,
+        parts=_parts(claim, tally),
+        witness=witness,
+        device=counter.device,
+        seconds=round(perf_counter() - began, 3),
+        environment=environment(),
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def counter_for(claim: Claim, device: str = "cpu") -> Counter:
+    """The counter that runs the claim's lanes eagerly on a device."""
+    return oracle_counter(claim, device) if claim.b.path is Path.ORACLE else LanesCounter.of(claim, device)
+
+
+def _witness(claim: Claim, space: Space, chosen: int) -> Witness:
+    """The first operand of a slice on which the parties part, told from running both once more."""
+    lanes = _party_lane(claim, claim.a), _party_lane(claim, claim.b)
+    for block in space.blocks(range(chosen, chosen + 1)):
+        results = [tuple(stage.cpu() for stage in lane(block)) for lane in lanes]
+        mask = unlike(*results)
+        if mask is not None:
+            row, column = mask.nonzero()[0].tolist()
+            told = [_told(claim.step, result, row, column) for result in results]
+            return Witness(operands=space.operands(block, (row, column)), a=told[0], b=told[1])
+    raise AssertionError(f"slice {chosen} of {claim.id} differed once and does not again")
+
+
+def _party_lane(claim: Claim, party: Party) -> Lane:
+    return Declaration.of(claim) if party.path is Path.ORACLE else lane_of(claim, party)
+
+
+def _told(step: Step, results: Results, row: int, column: int) -> dict[str, str]:
+    return {name: _text(stage[row, column]) for name, stage in zip(_NAMES[step], results, strict=False)}
+
+
+def _text(element: Tensor) -> str:
+    value = element.item()
+    return value.hex() if isinstance(value, float) else str(value)
+
+
+def _parts(claim: Claim, tally: Tally) -> tuple[tuple[str, int], ...]:
+    """Of the differing operands, those whose scale has no finite reciprocal in the dtype that a party rounds it to."""
+    if claim.step in (Step.DEQUANTIZE, Step.CHOOSE_QPARAMS) or not tally.differing:
+        return ()
+    scales = positive_scales(claim.scale_dtype)
+    infinite = torch.zeros(len(scales), dtype=torch.bool)
+    for party in (claim.a, claim.b):
+        if party.rules.code_division is d.CodeDivision.RECIPROCAL_MULTIPLY:
+            to_scale = party.rules.reciprocal_dtype is d.ReciprocalDtype.SCALE
+            infinite |= infinite_reciprocals(scales, claim.scale_dtype if to_scale else torch.float32)
+    count = sum(n for i, n in tally.differing if infinite[i])
+    return (("1/scale overflows", count),) if count else ()
