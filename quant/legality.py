@@ -107,13 +107,16 @@ def _check_bounds_exist(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
 def _check_eps_survives(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
     """A scale at its lower bound stays positive in every dtype on its way to the division."""
     rules = scheme.rules
-    if rules.eps_target is not d.EpsTarget.SCALE or rules.zero_scale is not d.ZeroScale.KEEP:
+    if rules.eps_target is d.EpsTarget.NONE or rules.zero_scale is not d.ZeroScale.KEEP:
         return
+    bound = scheme.eps
+    if rules.eps_target is d.EpsTarget.RANGE:
+        bound /= scheme.qmax - scheme.qmin
     path = [scheme.scale_dtype, quotient_dtype_of(scheme, dtype)]
     if rules.eps_order is d.EpsOrder.BEFORE_STORAGE:
         path.insert(0, qparam_dtype_of(scheme, dtype))
     for step in path:
-        if torch.tensor(scheme.eps, dtype=torch.float64).to(step).item() == 0.0:
+        if torch.tensor(bound, dtype=torch.float64).to(step).item() == 0.0:
             raise ValueError(
                 f"eps is {scheme.eps!r} and a scale passes through {step}: eps rounds to zero there, so a group of "
                 f"zeros would be divided by zero; use an eps of at least {torch.finfo(step).smallest_normal}"

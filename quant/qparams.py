@@ -15,25 +15,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kernels.divide import divide, divide_by_reciprocal, reciprocal
-from kernels.narrow import narrow
-from kernels.rounding import half_away, half_even, truncate
+from kernels.divide import divide, divide_by_reciprocal
 from quant import decisions as d
 from quant.computed import qparam_dtype_of
 from quant.device import cast, op
 from quant.extent import extent_of
 from quant.granularity import groups_of
-from quant.integers import cast_to_integer
-from quant.mapping import Extent, Mapping, ZeroPointDomain
+from quant.mapping import Extent, Mapping
 from quant.remembered import remembered
 from quant.rules import Rules
 from quant.scheme import ResolvedScheme, TensorScheme
-
-ZERO_POINT_ROUNDINGS = {
-    d.ZeroPointRounding.HALF_EVEN: half_even,
-    d.ZeroPointRounding.HALF_AWAY: half_away,
-    d.ZeroPointRounding.TRUNCATE: truncate,
-}
+from quant.zero_point import constant_zero_point, zero_point_of_range, zero_point_of_value
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +72,7 @@ def qparams_of_range(low: Tensor, high: Tensor, scheme: ResolvedScheme) -> QPara
         scale = _store_scale(unrounded, scheme)
         return QParams(
             scale=scale,
-            zero_point=_zero_point(low, high, unrounded, scale, scheme),
+            zero_point=zero_point_of_range(low, high, unrounded, scale, scheme),
             scheme=scheme,
             unrounded_scale=unrounded if reads_unrounded_scale(rules) else None,
             minimum=low if rules.float_code_origin is d.FloatCodeOrigin.MIN else None,
@@ -93,9 +85,10 @@ def qparams_of_values(scale: Tensor, zero_point: Tensor | None, scheme: Resolved
     with torch.no_grad():
         unrounded = scale if rules.eps_target is d.EpsTarget.NONE else _at_least_eps(scale, scheme)
         stored = _store_scale(unrounded, scheme)
+        learned = zero_point is not None
         return QParams(
             scale=stored,
-            zero_point=_middle(stored, scheme) if zero_point is None else _store_value(zero_point, scheme),
+            zero_point=zero_point_of_value(zero_point, scheme) if learned else constant_zero_point(stored, scheme),
             scheme=scheme,
             unrounded_scale=unrounded if reads_unrounded_scale(rules) else None,
         )
@@ -202,96 +195,6 @@ def replace_zero_scale(scale: Tensor, rules: Rules) -> Tensor:
         d.ZeroScale.MIN_POSITIVE: torch.finfo(torch.float32).smallest_normal,
     }[rules.zero_scale]
     return scale.masked_fill(~(scale > 0) | scale.isinf(), value)
-
-
-def _zero_point(low: Tensor, high: Tensor, unrounded: Tensor, scale: Tensor, scheme: ResolvedScheme) -> Tensor | None:
-    """Step 4: the zero point in Z, stored less one where the rules say so."""
-    rules = scheme.rules
-    if scheme.zero_point_dtype is None or scheme.mapping is not Mapping.ASYMMETRIC:
-        return _middle(scale, scheme)
-    read = unrounded if rules.zero_point_scale is d.ZeroPointScale.UNROUNDED else cast(scale, low.dtype, rules)
-    if scheme.zero_point_domain is not ZeroPointDomain.FLOAT:
-        return _store_zero_point(_integer_zero_point(low, high, read, scheme), scheme)
-    zero_point = low
-    if rules.float_zero_point is d.FloatZeroPoint.MIN_PLUS_MID:
-        zero_point = op(low + op(read * scheme.midpoint, rules), rules)
-    return _store_zero_point(zero_point, scheme)
-
-
-def _store_value(zero_point: Tensor, scheme: ResolvedScheme) -> Tensor:
-    """A learned zero point in Z: an integer one is rounded and clamped as a chosen one is."""
-    if scheme.zero_point_domain is ZeroPointDomain.INT:
-        zero_point = _clamp_zero_point(ZERO_POINT_ROUNDINGS[scheme.rules.zero_point_rounding](zero_point), scheme)
-    return _store_zero_point(zero_point, scheme)
-
-
-def _store_zero_point(zero_point: Tensor, scheme: ResolvedScheme) -> Tensor:
-    rules, dtype = scheme.rules, scheme.zero_point_dtype
-    assert dtype is not None
-    if dtype.is_floating_point:
-        stored = cast(zero_point, dtype, rules)
-    else:
-        nearest = rules.zero_point_cast is d.ZeroPointCast.NEAREST
-        stored = cast_to_integer(half_even(zero_point) if nearest else zero_point, dtype)
-    return _offset(stored, rules)
-
-
-def _middle(scale: Tensor, scheme: ResolvedScheme) -> Tensor | None:
-    """The zero point of a symmetric grid, the same for every scale; None in the NONE domain."""
-    dtype = scheme.zero_point_dtype
-    if dtype is None:
-        return None
-    return torch.full_like(scale, _constant_zero_point(scheme), dtype=dtype)
-
-
-def _offset(zero_point: Tensor, rules: Rules) -> Tensor:
-    """The zero point as it is stored: in Z already, so that an integer one loses exactly one."""
-    return zero_point - 1 if rules.zero_point_offset is d.ZeroPointOffset.MINUS_ONE else zero_point
-
-
-@remembered
-def _constant_zero_point(scheme: ResolvedScheme) -> float:
-    """The middle of a symmetric grid as Z stores it, less one where the rules say so."""
-    dtype = scheme.zero_point_dtype
-    assert dtype is not None
-    middle = torch.tensor(scheme.constant_zero_point, dtype=torch.float64)
-    stored = middle.to(dtype) if dtype.is_floating_point else cast_to_integer(middle, dtype)
-    return _offset(stored, scheme.rules).item()
-
-
-def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: ResolvedScheme) -> Tensor:
-    rules, qmin, qmax = scheme.rules, scheme.code_min, scheme.code_max
-    rounding = ZERO_POINT_ROUNDINGS[rules.zero_point_rounding]
-
-    def over_scale(bound: Tensor) -> Tensor:
-        if rules.zero_point_division is d.ZeroPointDivision.DIVIDE:
-            return op(divide(bound, scale), rules)
-        return op(bound * op(reciprocal(scale), rules), rules)
-
-    def from_end(code: int, quotient: Tensor) -> Tensor:
-        if rules.zero_point_round_order is d.ZeroPointRoundOrder.ROUND_FIRST:
-            return op(_from(code, -rounding(quotient)), rules)
-        return rounding(op(_from(code, -quotient), rules))
-
-    if rules.zero_point_rule is d.ZeroPointRule.FROM_MIN:
-        zero_point = from_end(qmin, over_scale(low))
-    elif rules.zero_point_rule is d.ZeroPointRule.FROM_MAX:
-        zero_point = from_end(qmax, over_scale(high))
-    else:
-        of_low, of_high = over_scale(low), over_scale(high)
-        errors = op(op(_from(qmin, of_low), rules) + op(_from(qmax, of_high), rules), rules)
-        zero_point = torch.where(errors > 0, from_end(qmin, of_low), from_end(qmax, of_high))
-    return _clamp_zero_point(zero_point, scheme)
-
-
-def _clamp_zero_point(zero_point: Tensor, scheme: ResolvedScheme) -> Tensor:
-    clamps = scheme.rules.zero_point_clamp is d.ZeroPointClamp.CLAMP
-    return zero_point.clamp(scheme.qmin, scheme.qmax) if clamps else zero_point
-
-
-def _from(code: int, t: Tensor) -> Tensor:
-    """R_Q(code + t): the code enters in fp32, where torch on CPU would first round it to a 16-bit t's dtype."""
-    return code + t if t.dtype.itemsize > 2 else narrow(t.float() + code, t.dtype)
 
 
 def _divide(t: Tensor, divisor: float, rules: Rules) -> Tensor:

@@ -45,6 +45,11 @@ def _in_float_domain(scheme: ResolvedScheme) -> bool:
     return scheme.zero_point_domain is ZeroPointDomain.FLOAT
 
 
+def _cuts_a_value(scheme: ResolvedScheme) -> bool:
+    computed = scheme.mapping is Mapping.ASYMMETRIC and scheme.zero_point_domain is ZeroPointDomain.INT
+    return computed and scheme.rules.zero_point_rule is d.ZeroPointRule.FROM_VALUE
+
+
 def _takes_reciprocal(scheme: ResolvedScheme) -> bool:
     rules = scheme.rules
     if _in_float_domain(scheme):
@@ -127,6 +132,11 @@ IDLE: tuple[Idle, ...] = (
         holds=lambda scheme, dtype: _in_float_domain(scheme) or scheme.mapping is not Mapping.ASYMMETRIC,
     ),
     Idle(
+        fields=("zero_point_division", "zero_point_round_order", "zero_point_rounding", "zero_point_clamp"),
+        reason="the zero point is a value cut to an integer",
+        holds=lambda scheme, dtype: _cuts_a_value(scheme),
+    ),
+    Idle(
         fields=("zero_point_scale",),
         reason="the zero point is a constant, absent, or the minimum itself",
         holds=lambda scheme, dtype: (
@@ -138,7 +148,9 @@ IDLE: tuple[Idle, ...] = (
         fields=("zero_point_cast",),
         reason="no fraction meets an integer dtype",
         holds=lambda scheme, dtype: (
-            not _in_float_domain(scheme) or scheme.zero_point_dtype is None or scheme.zero_point_dtype.is_floating_point
+            not (_in_float_domain(scheme) or _cuts_a_value(scheme))
+            or scheme.zero_point_dtype is None
+            or scheme.zero_point_dtype.is_floating_point
         ),
     ),
     Idle(

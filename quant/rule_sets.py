@@ -44,24 +44,38 @@ ENGINE = replace(
     refuse_lossy=True,
 )
 
-RULE_SETS = MappingProxyType({"engine": ENGINE, "torchao": TORCHAO, "torchao_cuda": TORCHAO_CUDA, "inductor": INDUCTOR})
+# torchao's fake quantizer of asymmetric weights: tinygemm's zero point, which is a value, becomes an integer code.
+TORCHAO_ASYMMETRIC_QAT = TORCHAO.with_values(zero_point_rule="from_value")
+
+# torchao's PARQ trains weights that lie on the grid; its optimizer hands their gradients to the latent ones.
+PARQ = TORCHAO.with_values(gradient_mask="none", gradient_product="identity", float_gradient_product="identity")
+
+RULE_SETS = MappingProxyType(
+    {
+        "engine": ENGINE,
+        "torchao": TORCHAO,
+        "torchao_cuda": TORCHAO_CUDA,
+        "torchao_asymmetric_qat": TORCHAO_ASYMMETRIC_QAT,
+        "inductor": INDUCTOR,
+        "parq": PARQ,
+    }
+)
 
 # The exact sum of the exact products has no order, so no library, batch size or thread count can move it.
 ENGINE_PRODUCT = ProductRules(accumulate=Accumulate.EXACT)
 
-PRODUCT_RULE_SETS = MappingProxyType(
-    {"engine": ENGINE_PRODUCT, "torchao": ProductRules(), "torchao_cuda": ProductRules(), "inductor": ProductRules()}
-)
+PRODUCT_RULE_SETS = MappingProxyType(dict.fromkeys(RULE_SETS, ProductRules()) | {"engine": ENGINE_PRODUCT})
 
 
 def stretched(rules: Rules) -> Rules:
-    """The rules as a stretched grid needs them, and as torchao's PARQ has them: eps bounds the range, x is limited to
-    +-(s * qmax), divided by s, and moved by the zero point before it is rounded.
+    """The rules as a stretched grid needs them: x is limited to +-(s * qmax), divided by s, and moved by the zero point
+    before it is rounded. eps bounds the range, as in torchao's PARQ, except where lossy schemes are refused: a range at
+    its bound gives a scale that may vanish.
     """
     divided = rules.gradient_product is GradientProduct.SCALE_TIMES_RECIPROCAL
     return rules.with_values(
-        eps_target="range",
-        eps_order="before_storage",
+        eps_target=rules.eps_target if rules.refuse_lossy else "range",
+        eps_order=rules.eps_order if rules.refuse_lossy else "before_storage",
         code_division="divide",
         zero_point_add="before_round",
         code_clamp="input_limits",

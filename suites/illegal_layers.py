@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import torch
+from torch import nn
 
 from quant import (
     PerAxis,
@@ -21,9 +22,10 @@ from quant import (
     choose_qparams,
     dequantize,
     quantize,
+    quantize_,
 )
 from quant.granularity import Stacked
-from suites.illegal_tensors import float_domain, rules, scheme
+from suites.illegal_tensors import ENGINE, float_domain, rules, scheme
 
 CODES = ProductRules().with_values(product_operands="codes", accumulate="int32", bias_add="after_output_cast")
 PRODUCT = ProductRules()
@@ -67,7 +69,15 @@ ILLEGAL_LAYERS: list[tuple[str, Callable[[], object]]] = [
         lambda: PRODUCT.with_values(bias_add="before_output_cast"),
     ),
     # a layer
-    ("output_dtype is torch.int8; use 'model' or one of", lambda: layer(product=PRODUCT, output_dtype=torch.int8)),
+    (
+        "output_dtype is torch.float64; use 'model' or one of",
+        lambda: layer(product=PRODUCT, output_dtype=torch.float64),
+    ),
+    (
+        "output_dtype is torch.int8; use 'model' or one of",
+        lambda: layer(weight=scheme(ENGINE), product=PRODUCT, output_dtype=torch.int8),
+    ),
+    ("output_dtype is torch.int64, which only an embedding's rows are cut to", lambda: _integers_of_a_product()),
     ("product_operands is codes and the activation scheme is None", lambda: layer()),
     (
         r"product_operands is codes and the weight's granularity is PerGroup\(size=4\)",
@@ -104,6 +114,11 @@ ILLEGAL_LAYERS: list[tuple[str, Callable[[], object]]] = [
     ("float_code_origin is min, but these qparams hold no minimum", lambda: _without_minimum()),
     ("1 of 4 values to quantize are NaN; nan_code is raise", lambda: _nan()),
 ]
+
+
+def _integers_of_a_product() -> object:
+    made = quantize_(nn.Linear(4, 2), layer(product=PRODUCT, output_dtype=torch.int64))
+    return made(torch.ones(1, 4))
 
 
 def _other_shape() -> object:

@@ -121,6 +121,12 @@ ILLEGAL_TENSORS: list[tuple[str, Callable[[], object]]] = [
         lambda: float_domain(rules=rules(zero_point_add="before_round_fma")),
     ),
     (
+        "zero_point_rule is from_value and zero_point_dtype is torch.float16",
+        lambda: scheme(
+            ENGINE.with_values(zero_point_rule="from_value"), mapping=Mapping.ASYMMETRIC, zero_point_dtype=torch.float16
+        ),
+    ),
+    (
         "zero_point_offset is minus_one and zero_point_domain is float",
         lambda: float_domain(rules=rules(zero_point_offset="minus_one")),
     ),

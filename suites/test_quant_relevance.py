@@ -23,6 +23,7 @@ BASES = {
     "double": TORCHAO.with_values(qparam_dtype="float64", code_dtype="float64", rescale_dtype="float64"),
     "fma": TORCHAO.with_values(zero_point_add="before_round_fma", eps_target="none", gradient_mask="all"),
     "fused": TORCHAO.with_values(rescale_intermediate="keep", rescale_fusion="fma", float_zero_point="min"),
+    "value": TORCHAO.with_values(zero_point_rule="from_value"),
     "replaced": TORCHAO.with_values(zero_scale="one", code_clamp="none", float_code_division="reciprocal_multiply"),
 }
 KINDS = (

@@ -63,6 +63,9 @@ def _value(scales: Scales, de: Declared, m: Arithmetic) -> Values:
 def _code_of_zero(low: Values, high: Values, scale: Values, de: Declared, m: Arithmetic) -> Values:
     """qmin - low/s or qmax - high/s, rounded to an integer, in Q."""
     rules, q = de.rules, de.qparam
+    if rules.zero_point_rule == d.ZeroPointRule.FROM_VALUE:
+        value = m.add(low, m.multiply(scale, m.number(2 ** (de.scheme.bits - 1)), q), q)
+        return m.cast(value, q, de.scale)
     qmin, qmax = m.number(de.scheme.qmin), m.number(de.scheme.qmax)
     if rules.zero_point_division == d.ZeroPointDivision.DIVIDE:
         of_low, of_high = m.divide(low, scale, q), m.divide(high, scale, q)

@@ -18,11 +18,15 @@ class ZeroPointDivision(StrEnum):
 
 
 class ZeroPointRule(StrEnum):
-    """From which end of the range the zero point is computed; d = min/s, e = max/s."""
+    """From which end of the range the zero point is computed; d = min/s, e = max/s.
+
+    FROM_VALUE is torchao's asymmetric QAT: the value that tinygemm stores for a zero point, cut to an integer code.
+    """
 
     FROM_MIN = "from_min"  # qmin - d
     FROM_MAX = "from_max"  # qmax - e
     MIN_ERROR = "min_error"  # qmin - d if (qmin + d) + (qmax + e) > 0 else qmax - e (XNNPACK)
+    FROM_VALUE = "from_value"  # R_S(min + s * 2**(bits-1)), neither rounded nor clamped before it is stored in Z
 
 
 class ZeroPointRoundOrder(StrEnum):
