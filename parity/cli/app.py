@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 import parity
-from parity.cli import diff, doctor, explain, gate, history, list_names, prove, replay, report, run
+from parity.cli import accept, diff, doctor, explain, gate, history, list_names, prove, replay, report, run
 from parity.cli.told import told
 
 app = typer.Typer(
@@ -48,6 +48,7 @@ for _name, _command, _examples in (
     ("report", report.render, report.EXAMPLES),
     ("diff", diff.diff_runs, diff.EXAMPLES),
     ("gate", gate.gate_runs, gate.EXAMPLES),
+    ("accept", accept.accept_new, accept.EXAMPLES),
     ("replay", replay.replay_cell, replay.EXAMPLES),
     ("explain", explain.explain_cell, explain.EXAMPLES),
     ("history", history.detect_bugs, history.EXAMPLES),
