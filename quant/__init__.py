@@ -8,6 +8,7 @@ from quant.eps import EpsOf, EpsProperty, PropertyDtype
 from quant.fake import fake_quantize
 from quant.fused import fused
 from quant.granularity import PerAxis, PerBlock, PerGroup, PerRow, PerTensor, PerToken
+from quant.load import load_quantized
 from quant.mapping import Mapping, ZeroPointDomain
 from quant.product_rules import ProductRules
 from quant.ptq import quantize_
@@ -15,6 +16,7 @@ from quant.qat import convert, prepare
 from quant.qparams import QParams, choose_qparams
 from quant.rule_sets import rules_named
 from quant.rules import Rules
+from quant.save import save_quantized
 from quant.scheme import QuantScheme, TensorScheme
 from quant.statistic import First, Learned, MinMax, MovingAverage, Own
 from quant.switch import disable_fake_quantization, enable_fake_quantization
@@ -50,9 +52,11 @@ __all__ = [
     "enable_fake_quantization",
     "fake_quantize",
     "fused",
+    "load_quantized",
     "prepare",
     "presets",
     "quantize",
     "quantize_",
     "rules_named",
+    "save_quantized",
 ]

@@ -53,7 +53,7 @@ def _observed(
 ) -> Mapping[nn.Module, Observer]:
     """What the batches show of the input of every Linear that is going to be quantized."""
     assert scheme.activation is not None
-    observers = {
+    observers: dict[nn.Module, Observer] = {
         module: Observer(scheme.activation, module.weight)
         for name, module in model.named_modules(remove_duplicate=False)
         if type(module) is nn.Linear and (filter_fn is None or filter_fn(module, name))
