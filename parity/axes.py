@@ -65,6 +65,7 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
                     "int8_dynamic_int4_weight",
                     "xnnpack_recipe",
                     "int4_weight_only",
+                    "stretched_intx_weight_only",
                 ),
                 meaning="the named scheme that every other axis starts from",
             ),
@@ -102,7 +103,7 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
             Axis(
                 name="mapping",
                 default=PRESET,
-                values=(PRESET, "symmetric", "no_clipping", "asymmetric"),
+                values=(PRESET, "symmetric", "no_clipping", "asymmetric", "stretched"),
                 meaning="mapping of the weight",
             ),
             Axis(
@@ -133,6 +134,12 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
                 meaning="strides of weight and input",
             ),
             Axis(name="steps", default="0", values=("0", "1", "3"), meaning="training steps before convert"),
+            Axis(
+                name="grad",
+                default="no",
+                values=("no", "yes"),
+                meaning="whether the gradients of input and weight are stages of prepare",
+            ),
             Axis(name="threads", default="1", values=("1", "2"), meaning="torch threads"),
             Axis(name="device", default="cpu", values=("cpu", "cuda", "xpu", "mps"), meaning="where engine lanes run"),
             Axis(
@@ -170,13 +177,25 @@ PRESETS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "eps": "1e-6",
             "aeps": "",
         },
+        "stretched_intx_weight_only": {
+            "act": "none",
+            "mapping": "stretched",
+            "domain": "int",
+            "pz": "yes",
+            "bits": "4",
+            "group": "32",
+            "scale": "fp32",
+            "ascale": "",
+            "eps": "normal",
+            "aeps": "",
+        },
     }
 )
 
 # What a layer of a weights file brings along, so that a cell of one leaves these axes at their defaults.
 FROM_FILE: Final = ("bias", "rank", "shape", "family", "case", "layout")
 
-# The dtype that "preset" means for a zero point, by domain.
+# The dtype that "preset" means for a zero point, by domain; on a stretched grid it is the model's.
 ZERO_POINTS: Final[Mapping[str, str]] = MappingProxyType({"int": "int8", "float": "model", "none": "absent"})
 
 
@@ -192,14 +211,21 @@ class Forbidden:
         return all(point[axis] in values for axis, values in self.where.items())
 
 
-# The weight's grid is signed under INT and NONE and 0 .. 2**bits - 1 under FLOAT.
+# The weight's grid is signed under INT and NONE, 0 .. 2**bits - 1 under FLOAT, and one of halves when stretched.
 FORBIDDEN: Final = (
-    Forbidden(where={"mapping": ("symmetric", "no_clipping"), "pz": ("no",)}, reason="a symmetric range holds zero"),
     Forbidden(
-        where={"mapping": ("symmetric", "no_clipping"), "domain": ("float",)},
+        where={"mapping": ("symmetric", "no_clipping", "stretched"), "pz": ("no",)},
+        reason="a symmetric range holds zero",
+    ),
+    Forbidden(
+        where={"mapping": ("symmetric", "no_clipping", "stretched"), "domain": ("float",)},
         reason="a float zero point places an asymmetric range",
     ),
     Forbidden(where={"mapping": ("asymmetric",), "domain": ("none",)}, reason="an asymmetric range needs a zero point"),
+    Forbidden(
+        where={"mapping": ("stretched",), "domain": ("none",)}, reason="a grid of halves has the zero point -1/2"
+    ),
+    Forbidden(where={"mapping": ("stretched",), "zp": INTEGERS}, reason="an integer dtype cuts the zero point -1/2"),
     Forbidden(where={"domain": ("none",), "zp": (*INTEGERS, *FLOATS)}, reason="no zero point, hence no dtype of one"),
     Forbidden(where={"domain": ("float",), "zp": INTEGERS}, reason="an integer dtype cuts a float zero point"),
     Forbidden(where={"mapping": ("no_clipping",), "bits": ("1",)}, reason="the grid [-1, 0] has no positive end"),

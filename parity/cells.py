@@ -95,12 +95,17 @@ def concrete(cell: Cell) -> Mapping[str, str]:
         if value == PRESET and axis != "zp":
             point[axis] = defaults[axis]
     if point["zp"] == PRESET:
-        point["zp"] = ZERO_POINTS[point["domain"]]
+        point["zp"] = zero_point_dtype(point["mapping"], point["domain"])
     for dtype_axis, eps_axis in (("scale", "eps"), ("ascale", "aeps")):
         if point[dtype_axis] == "model":
             point[dtype_axis] = point["dtype"]
         point[eps_axis] = _eps(point[eps_axis], point["dtype"], point[dtype_axis])
     return point
+
+
+def zero_point_dtype(mapping: str, domain: str) -> str:
+    """What "preset" means on the axis zp, for a concrete mapping and domain."""
+    return "model" if (mapping, domain) == ("stretched", "int") else ZERO_POINTS[domain]
 
 
 def _eps(eps: str, dtype: str, scale: str) -> str:

@@ -33,7 +33,7 @@ READS: Final = MappingProxyType(
         "ascale": ("dtype",),
         "eps": ("dtype", "scale"),
         "aeps": ("dtype", "ascale"),
-        "zp": ("domain",),
+        "zp": ("domain", "mapping"),
     }
 )
 

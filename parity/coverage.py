@@ -42,11 +42,12 @@ def _meters(trace: Trace, side: str, x: Tensor, scheme: TensorScheme, cases: int
         values = zero_point.tensor.cpu()
         saturated = per_case((values == scheme.qmin) | (values == scheme.qmax))
     quotient = (groups.split(x.cpu()).double() - origin) / groups.spread(scale).double()
+    quotient += scheme.constant_zero_point % 1  # a grid of halves adds 1/2 before it rounds
     assert isinstance(scheme.scale_dtype, torch.dtype)
     eps = torch.tensor(scheme.eps, dtype=torch.float64).to(scheme.scale_dtype)
     return (
         per_case((quotient - quotient.floor() == 0.5) & quotient.isfinite()),
-        per_case((codes == scheme.qmin) | (codes == scheme.qmax)),
+        per_case((codes == scheme.code_min) | (codes == scheme.code_max)),
         per_case(scale == eps),
         per_case((scale != 0) & (scale.abs() < torch.finfo(scale.dtype).smallest_normal)),
         saturated,

@@ -30,8 +30,12 @@ SWEEPS: Final = 2
 EVERYWHERE: Final[Values] = {axis.name: axis.values for axis in AXES.values()} | {
     "case": ("0", "1"),
     "device": ("cpu", "cuda"),
+    "grad": ("no",),
 }
 ON_CPU: Final[Values] = {**EVERYWHERE, "device": ("cpu",)}
+# Gradients are compared on cells of their own: a backward pass takes as long as all else that a lane does.
+WITH_GRADIENTS: Final[Values] = {**EVERYWHERE, "grad": ("yes",)}
+GRADIENT_STRENGTH: Final = 2
 PREMERGE_STRENGTH: Final = 3
 ILLEGAL_STRENGTH: Final = 2
 ALONE_STRENGTH: Final = 1
@@ -155,6 +159,7 @@ def arrays() -> Iterator[tuple[str, list[str]]]:
     illegal = [row for row in anywhere if illegal_reason(cell_at(row)) is not None]
     alone = [row for broken in FORBIDDEN for row in covering_array(legal_space(ON_CPU, broken), ALONE_STRENGTH)]
     yield "illegal", _ids([*illegal, *alone])
+    yield "gradients", _ids(covering_array(legal_space(WITH_GRADIENTS), GRADIENT_STRENGTH))
     yield "nightly_rest", _ids(covering_array(Space({axis: EVERYWHERE[axis] for axis in REST}), REST_STRENGTH))
 
 

@@ -112,7 +112,8 @@ class _Configuration:
         digests = input_digests(inputs)
         device = cells[0]["device"]
         own = [lane for lane in lanes if lane.backend == "engine" and lane.rules is None and lane.device == device]
-        stackable = legal and bool(own) and len(cells) > 1 and cells[0]["steps"] == "0"
+        plain = cells[0]["steps"] == "0" and cells[0]["grad"] == "no"
+        stackable = legal and bool(own) and len(cells) > 1 and plain
         stacked: Stacked | None = None
         equal: dict[Edge, list[bool]] = {}
         meters: list[Counts] = [()] * len(cells)

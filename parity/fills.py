@@ -15,6 +15,7 @@ from torch import Tensor
 
 from quant import Mapping as RangeMapping
 from quant import PerToken, QParams, TensorScheme, ZeroPointDomain, choose_qparams
+from quant.mapping import Extent
 
 INTEGER_OF: Final = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
 
@@ -190,11 +191,16 @@ def _ties(words: Tensor, target: Target, *, unrounded: bool) -> Tensor:
     skeleton = skeleton.to(dtype)
     # A stored dtype that rounds nothing gives the scale as it was before rounding.
     scale_dtype = torch.float64 if unrounded else scheme.scale_dtype
-    chosen = target.choose(skeleton, replace(scheme, granularity=PerToken(), scale_dtype=scale_dtype))
-    # 2. Every other value sits half-way between two codes of that scale.
-    span = scheme.qmax - scheme.qmin
-    half_steps = (field(words, 0, 14) % (2 * span + 1) - span).double() + 0.5
-    ties = half_steps * chosen.scale.double()
+    aim = replace(scheme, granularity=PerToken(), scale_dtype=scale_dtype, extent=Extent.MIN_MAX)
+    chosen = target.choose(skeleton, aim)
+    # 2. Every other value sits half-way between two codes of that scale: at whole steps of a grid of halves, where they
+    # stay inside the grid, so that their mean is large and the range their greatest.
+    span = int(scheme.qmax - scheme.qmin)
+    if scheme.mapping == RangeMapping.STRETCHED:
+        steps = (field(words, 0, 14) % span - span // 2).double()
+    else:
+        steps = (field(words, 0, 14) % (2 * span + 1) - span).double() + 0.5
+    ties = steps * chosen.scale.double()
     if scheme.zero_point_domain == ZeroPointDomain.FLOAT:
         assert chosen.zero_point is not None
         ties = ties + chosen.zero_point.double()

@@ -50,7 +50,8 @@ def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str, like: La
     def compute() -> Trace:
         scheme = scheme_of(cell, rules_of(lane))
         layer, x = layer_of(cell, inputs, lane.device), input_of(cell, inputs, lane.device)
-        return backend.trace(lane, layer, x, scheme, int(cell["steps"]))
+        asked = {"gradients": True} if cell["grad"] == "yes" else {}
+        return backend.trace(lane, layer, x, scheme, int(cell["steps"]), **asked)
 
     threads = torch.get_num_threads()
     torch.set_num_threads(int(cell["threads"]))

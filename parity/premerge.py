@@ -36,6 +36,7 @@ def premerge_parts() -> tuple[Part, ...]:
         ("every preset, layer and dtype, with every family of inputs", _presets(), True),
         ("the full product of dtype, scale, domain, eps and device for every preset", _full_product(), True),
         ("illegal cells: any two values that exclude each other, and every reason alone", read_array("illegal"), True),
+        ("gradients of prepare: any two axis values that are legal together", read_array("gradients"), False),
         ("a covering array: any three axis values that are legal together", read_array("premerge"), False),
     ):
         own = tuple(cell for cell in dict.fromkeys(cells) if cell not in seen)
@@ -51,9 +52,14 @@ def _presets() -> Iterator[Cell]:
 
 def _full_product() -> Iterator[Cell]:
     for preset, dtype, scale, domain, eps, device in product(PRESETS, FLOATS, SCALES, DOMAINS, EPSES, FAMILIES_ON):
+        if PRESETS[preset]["mapping"] == "stretched":
+            continue
         point = {"preset": preset, "dtype": dtype, "scale": scale, "domain": domain, "eps": eps, "device": device}
         for family in FAMILIES_ON[device]:
             yield cell_at({**point, **_placed(preset, domain), "family": family})
+    for dtype, scale, eps in product(FLOATS, SCALES, EPSES):  # a grid of halves has one domain
+        point = {"preset": "stretched_intx_weight_only", "dtype": dtype, "scale": scale, "domain": "int", "eps": eps}
+        yield cell_at(point)
     for preset, dtype, device in product(PRESETS, FLOATS, UNRUN_ON):
         yield cell_at({"preset": preset, "dtype": dtype, "device": device})
 

@@ -22,7 +22,7 @@ PRODUCT: Final[Mapping[str, tuple[str, ...]]] = {
     axis: tuple(value for value in AXES[axis].values if value != PRESET or axis == "zp")
     for axis in ("bits", "group", "mapping", "pz", "zp", "dtype", "scale", "ascale", "eps", "aeps", "device")
 }
-REST: Final = ("op", "preset", "act", "domain", "bias", "rank", "shape", "layout", "steps", "threads", "case")
+REST: Final = ("op", "preset", "act", "domain", "bias", "rank", "shape", "layout", "steps", "grad", "threads", "case")
 # Odd multipliers of SplitMix64 and its finalizer (Steele, Lea, Flood 2014; Vigna's splitmix64.c).
 MULTIPLIERS: Final = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)
 

@@ -11,10 +11,12 @@ import torch
 
 import quant
 from parity.axes import PRESET
-from parity.cells import Cell
+from parity.cells import Cell, zero_point_dtype
 from quant import EpsOf, EpsProperty, PerAxis, PerBlock, PerGroup, PerRow, PerTensor, PropertyDtype
 from quant.granularity import Granularity
-from quant.presets import signed_grid
+from quant.mapping import Extent
+from quant.presets import signed_grid, stretched_grid
+from quant.rule_sets import stretched
 from quant.scheme import MODEL
 
 DTYPES: Final[Mapping[str, torch.dtype]] = {
@@ -49,6 +51,7 @@ _MAPPINGS: Final[Mapping[str, quant.Mapping]] = {
     "symmetric": quant.Mapping.SYMMETRIC,
     "no_clipping": quant.Mapping.SYMMETRIC_NO_CLIPPING,
     "asymmetric": quant.Mapping.ASYMMETRIC,
+    "stretched": quant.Mapping.STRETCHED,
 }
 
 
@@ -75,7 +78,8 @@ def _scheme(cell: Cell, rules: str) -> quant.QuantScheme:
         scheme = replace(scheme, activation=donor)
     if scheme.activation is not None:
         scheme = replace(scheme, activation=replace(scheme.activation, **_given(cell, scale="ascale", eps="aeps")))
-    return replace(scheme, weight=replace(scheme.weight, **_weight_changes(cell, scheme.weight)))
+    base = quant.rules_named(rules)[0]
+    return replace(scheme, weight=replace(scheme.weight, **_weight_changes(cell, scheme.weight, base)))
 
 
 def _given(cell: Cell, *, scale: str, eps: str) -> dict[str, Any]:
@@ -88,21 +92,32 @@ def _given(cell: Cell, *, scale: str, eps: str) -> dict[str, Any]:
     return changes
 
 
-def _weight_changes(cell: Cell, weight: quant.TensorScheme) -> dict[str, Any]:
-    """The fields of the weight's scheme that the cell's axes change; the grid and Z follow bits and domain."""
+def _weight_changes(cell: Cell, weight: quant.TensorScheme, rules: quant.Rules) -> dict[str, Any]:
+    """The fields of the weight's scheme that the cell's axes change; grid, extent, Z and rules follow bits, domain and
+    mapping.
+    """
     changes = _given(cell, scale="scale", eps="eps")
     if cell["group"] != PRESET:
         changes["granularity"] = _GRANULARITIES[cell["group"]]
-    if cell["mapping"] != PRESET:
-        changes["mapping"] = _MAPPINGS[cell["mapping"]]
+    mapping = weight.mapping if cell["mapping"] == PRESET else _MAPPINGS[cell["mapping"]]
+    halves = mapping is quant.Mapping.STRETCHED
+    changes["mapping"] = mapping
+    if halves:
+        changes |= {"extent": Extent.CAPPED_ABS_MEAN, "rules": stretched(rules)}
+    elif weight.mapping is quant.Mapping.STRETCHED:
+        changes |= {"extent": Extent.MIN_MAX, "rules": rules}
     if cell["pz"] != PRESET:
         changes["preserve_zero"] = cell["pz"] == "yes"
     domain = weight.zero_point_domain if cell["domain"] == PRESET else quant.ZeroPointDomain(cell["domain"])
     bits = weight.bits if cell["bits"] == PRESET else int(cell["bits"])
     qmin, qmax = (0, 2**bits - 1) if domain == quant.ZeroPointDomain.FLOAT else signed_grid(bits)
+    if halves:
+        qmin, qmax = stretched_grid(bits)
     changes |= {"zero_point_domain": domain, "bits": bits, "qmin": qmin, "qmax": qmax}
     if cell["zp"] != PRESET:
         changes["zero_point_dtype"] = DTYPES[cell["zp"]]
-    elif domain != weight.zero_point_domain:
-        changes["zero_point_dtype"] = {"int": torch.int8, "float": MODEL, "none": None}[domain.value]
+    elif (mapping, domain) != (weight.mapping, weight.zero_point_domain):
+        changes["zero_point_dtype"] = {"int8": torch.int8, "model": MODEL, "absent": None}[
+            zero_point_dtype(mapping.value, domain.value)
+        ]
     return changes

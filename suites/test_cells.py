@@ -161,6 +161,8 @@ SENTENCES = {
     "a symmetric range holds zero": "preserve_zero is False and mapping is",
     "a float zero point places an asymmetric range": "a float zero point places an asymmetric range",
     "an asymmetric range needs a zero point": "an asymmetric range needs a zero point",
+    "a grid of halves has the zero point -1/2": "its zero point is the code -1/2",
+    "an integer dtype cuts the zero point -1/2": "an integer dtype would cut the zero point -1/2 to 0",
     "no zero point, hence no dtype of one": "there is no zero point to store",
     "an integer dtype cuts a float zero point": "an integer dtype would cut its fraction",
     "the grid [-1, 0] has no positive end": "qmax is 0: the positive end would be divided by zero",

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.availability import missing_triton
+from parity.gradients import with_gradients
 from parity.lanes import Flow, Lane
 from parity.trace import Stage, Trace
 from parity.training import train
@@ -40,12 +41,23 @@ class EngineBackend:
             return f"the engine's {lane.mode} lane is not built"
         return missing_device(lane.device)
 
-    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
+    def trace(
+        self,
+        lane: Lane,
+        layer: nn.Module,
+        x: Tensor,
+        scheme: QuantScheme,
+        steps: int = 0,
+        *,
+        gradients: bool = False,
+    ) -> Trace:
         """The stages of one flow; what trains is a copy. Raises ValueError for a scheme without meaning."""
         with fused(lane.mode == "triton"):
-            return self._trace(lane, layer, x, scheme, steps)
+            return self._trace(lane, layer, x, scheme, steps, gradients)
 
-    def _trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> Trace:
+    def _trace(
+        self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int, gradients: bool
+    ) -> Trace:
         own = copy.deepcopy(layer) if steps else layer
         dtype = cast(Tensor, layer.weight).dtype
         if lane.flow is Flow.PTQ:
@@ -57,7 +69,8 @@ class EngineBackend:
             prepared = train(cast(Prepared, prepare(own, scheme)), x, steps).eval()
             if lane.flow is Flow.QAT_PREPARE:
                 with torch.no_grad():
-                    return trace_of(prepared.stages(x), dtype)
+                    trace = trace_of(prepared.stages(x), dtype)
+                return with_gradients(trace, prepared, x) if gradients else trace
             if steps:  # what was learned must survive the checkpoint it is read from
                 prepared = _reloaded(prepared, scheme)
             module = _through_state_dict(cast(Quantized, convert(prepared)), scheme)

@@ -26,10 +26,20 @@ class Backend(Protocol):
         """Why this lane cannot run on this machine ("no cuda device"), or None when it can."""
         ...
 
-    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
+    def trace(
+        self,
+        lane: Lane,
+        layer: nn.Module,
+        x: Tensor,
+        scheme: QuantScheme,
+        steps: int = 0,
+        *,
+        gradients: bool = False,
+    ) -> Trace:
         """The stages of `lane.flow` on a float nn.Linear or nn.Embedding (never modified) and its input x.
 
         `steps` is the number of training steps between prepare and convert; PTQ is then given the trained weights.
+        `gradients` asks prepare for the stages of parity.gradients; it is given only on cells with grad:yes.
         """
         ...
 

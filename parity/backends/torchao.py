@@ -28,12 +28,21 @@ class TorchaoBackend:
         """Why the lane cannot run here: torchao, the device, the mode or the flow is missing."""
         return _unrun(lane, self.flows)
 
-    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
+    def trace(
+        self,
+        lane: Lane,
+        layer: nn.Module,
+        x: Tensor,
+        scheme: QuantScheme,
+        steps: int = 0,
+        *,
+        gradients: bool = False,
+    ) -> Trace:
         """The stages of one flow. Raises NotExpressible, or ValueError for a scheme without meaning."""
         wanted = _expressible(scheme, layer, lane, steps)
         from parity.backends.torchao_flows import config_trace
 
-        return config_trace(layer, x, wanted, steps)
+        return config_trace(layer, x, wanted, steps, gradients)
 
 
 class Torchao8da4wBackend:
@@ -50,12 +59,21 @@ class Torchao8da4wBackend:
         """Why the lane cannot run here: torchao, the device, the mode or the flow is missing."""
         return _unrun(lane, self.flows)
 
-    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
+    def trace(
+        self,
+        lane: Lane,
+        layer: nn.Module,
+        x: Tensor,
+        scheme: QuantScheme,
+        steps: int = 0,
+        *,
+        gradients: bool = False,
+    ) -> Trace:
         """The stages of one flow. Raises NotExpressible, also for weights holding NaN that are to be converted."""
         wanted = _expressible(scheme, layer, lane, steps)
         from parity.backends.torchao_flows import legacy_trace_of
 
-        return legacy_trace_of(layer, x, wanted, steps)
+        return legacy_trace_of(layer, x, wanted, steps, gradients)
 
 
 def _unrun(lane: Lane, flows: tuple[Flow, ...]) -> str | None:

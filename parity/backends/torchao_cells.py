@@ -13,8 +13,8 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from parity.axes import AXES, PRESET, PRESETS, ZERO_POINTS, Forbidden
-from parity.cells import Cell
+from parity.axes import AXES, PRESET, PRESETS, Forbidden
+from parity.cells import Cell, zero_point_dtype
 from parity.lanes import Flow
 
 TORCHAO: Final = "torchao"
@@ -28,6 +28,7 @@ _CHOSEN_BY_RULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "int8_dynamic_int4_weight": ("scale", "eps"),
         "xnnpack_recipe": (),
         "int4_weight_only": ("scale", "ascale", "aeps"),
+        "stretched_intx_weight_only": ("scale", "ascale", "eps", "aeps"),
     }
 )
 _OWN_CHOICE: Final = MappingProxyType(
@@ -85,8 +86,9 @@ GAPS: Final = (
     Forbidden(
         where={"backend": (LEGACY,), "bits": ("1", "2", "3", "5", "6", "7", "8")}, reason="weights have four bits"
     ),
+    Forbidden(where={"backend": (TORCHAO,), "mapping": ("stretched",)}, reason="grids are those of int1 to int8"),
     Forbidden(
-        where={"backend": (LEGACY,), "mapping": ("no_clipping", "asymmetric")},
+        where={"backend": (LEGACY,), "mapping": ("no_clipping", "asymmetric", "stretched")},
         reason="weights are mapped symmetrically",
     ),
     Forbidden(
@@ -131,7 +133,7 @@ def _point(cell: Cell) -> dict[str, str]:
         elif value == PRESET and axis != "zp":
             point[axis] = PRESETS[cell["preset"]][axis]
     if point["zp"] == PRESET:
-        point["zp"] = ZERO_POINTS[point["domain"]]
+        point["zp"] = zero_point_dtype(point["mapping"], point["domain"])
     dtype = point["dtype"]
     for scale, eps in (("scale", "eps"), ("ascale", "aeps")):
         stored = dtype if point[scale] == "model" else point[scale]

@@ -15,6 +15,7 @@ from parity.backends.torchao_configs import convert_config, legacy_quantizer, pr
 from parity.backends.torchao_gaps import Wanted
 from parity.backends.torchao_package import quiet_import
 from parity.backends.torchao_stages import legacy_trace, prepared_trace, stored_trace
+from parity.gradients import with_gradients
 from parity.lanes import Flow
 from parity.trace import Trace
 from parity.training import train
@@ -23,7 +24,7 @@ with quiet_import():
     from torchao.quantization import quantize_
 
 
-def config_trace(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> Trace:
+def config_trace(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int, gradients: bool = False) -> Trace:
     """quantize_ with a PTQ config, or with QATConfig's prepare and convert steps."""
     if wanted.flow is Flow.PTQ:
         if steps:
@@ -32,11 +33,11 @@ def config_trace(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> Tra
         return _read(stored_trace, _told(layer, ptq_config(wanted)), x, wanted)
     prepared = train(_told(_own(layer) if steps else layer, prepare_config(wanted)), x, steps).eval()
     if wanted.flow is Flow.QAT_PREPARE:
-        return _read(prepared_trace, prepared, x, wanted)
+        return _read_prepared(prepared, x, wanted, gradients)
     return _read(stored_trace, _told(prepared, convert_config(wanted)), x, wanted)
 
 
-def legacy_trace_of(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> Trace:
+def legacy_trace_of(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int, gradients: bool = False) -> Trace:
     """prepare and convert of the legacy QAT quantizers; raises NotExpressible for a weight that convert refuses."""
     quantizer = legacy_quantizer(wanted)
     model = nn.Sequential(_own(layer) if steps else _alias(layer))
@@ -45,7 +46,7 @@ def legacy_trace_of(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> 
         warnings.filterwarnings("ignore", message="Deprecation: TorchAODType")
         prepared = train(quantizer.prepare(model)[0], x, steps).eval()
         if wanted.flow is Flow.QAT_PREPARE:
-            return _read(prepared_trace, prepared, x, wanted)
+            return _read_prepared(prepared, x, wanted, gradients)
         if bool(prepared.weight.isnan().any()):
             raise NotExpressible("the weight holds NaN, which the legacy QAT quantizers refuse to convert")
         with torch.no_grad():
@@ -67,6 +68,11 @@ def _is_layer(module: nn.Module, name: str) -> bool:
 def _read(reader: Callable[[nn.Module, Tensor, Wanted], Trace], module: nn.Module, x: Tensor, wanted: Wanted) -> Trace:
     with torch.no_grad():
         return reader(module, x, wanted)
+
+
+def _read_prepared(prepared: nn.Module, x: Tensor, wanted: Wanted, gradients: bool) -> Trace:
+    trace = _read(prepared_trace, prepared, x, wanted)
+    return with_gradients(trace, prepared, x) if gradients else trace
 
 
 def _alias(layer: nn.Module) -> nn.Module:
