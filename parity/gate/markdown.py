@@ -12,7 +12,7 @@ from parity.gate.gate import Gate
 from parity.gate.moves import Move
 
 LINES: Final = 60
-_HOLES, _RULES, _MOVES, _CHANGES, _SUBJECTS = 5, 4, 12, 14, 4
+_HOLES, _RULES, _MOVES, _CHANGES, _SUBJECTS = 4, 3, 11, 12, 3
 
 
 def markdown(gate: Gate) -> str:
