@@ -74,7 +74,7 @@ class Proof:
         """`proved: engine = oracle at quantize, 2,130,673,920 of 2,130,673,920 equal`."""
         if self.proved:
             return f"proved: {self.a} = {self.b} at {self.step}, all {self.pairs:,} equal"
-        parts = "".join(f", {count:,} of them because {reason}" for reason, count in self.parts)
+        parts = "".join(f", {count:,} of them where {reason}" for reason, count in self.parts)
         told = f"refuted: {self.a} = {self.b} at {self.step}, {self.n_different:,} of {self.pairs:,} differ{parts}"
         return told if self.witness is None else f"{told}; {self.witness.sentence}"
 

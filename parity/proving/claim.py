@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import cached_property
 from typing import Any
@@ -49,7 +49,7 @@ class Claim:
         for name, dtype in (("dtype", self.dtype), ("scale", self.scale)):
             if DTYPES.get(dtype) not in ENUMERABLE:
                 raise ValueError(f"{name} is {dtype!r}; only bf16 and fp16 have few enough values to try them all")
-        if (self.a.path, self.a.rules) == (self.b.path, self.b.rules):
+        if replace(self.a, name=self.b.name) == self.b:
             raise ValueError(
                 f"{self.a.name} and {self.b.name} are the same rules, so there is nothing to prove; name a decision, "
                 "or hold it against oracle or stored"

@@ -5,6 +5,8 @@ A device with a kernel of its own brings a counter that gives the same tallies; 
 
 from __future__ import annotations
 
+from collections import Counter as Counts
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -22,6 +24,14 @@ class Tally:
 
     pairs: int = 0
     differing: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, pairs: int, found: Iterable[tuple[int, int]]) -> Tally:
+        """A slice may be found several times, once for each zero point."""
+        counts = Counts[int]()
+        for i, count in found:
+            counts[i] += count
+        return cls(pairs=pairs, differing=tuple(sorted(counts.items())))
 
     @property
     def n_different(self) -> int:
@@ -74,7 +84,7 @@ class LanesCounter:
             mask = unlike(self.a(block), self.b(block))
             if mask is not None:
                 differing += by_slice(block, mask)
-        return Tally(pairs=pairs, differing=tuple(differing))
+        return Tally.of(pairs, differing)
 
 
 def by_slice(block: Block, mask: Tensor) -> list[tuple[int, int]]:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from parity.proving.claim import Claim
 from parity.proving.counter import Tally, by_slice
 from parity.proving.declaration import Declaration
-from parity.proving.lane import Lane, unlike
-from parity.proving.space import Block, Space
+from parity.proving.lane import Lane, lane_of, unlike
+from parity.proving.space import Block, Space, space_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,12 +24,18 @@ class EveryCounter:
     grain: int = 512
     method: str = "the lane was run and the oracle asked on every operand, and all bits compared"
 
+    @classmethod
+    def of(cls, claim: Claim, device: str = "cpu", lane: Lane | None = None) -> EveryCounter:
+        """A lane, else that of the claim's first party, against what that party declares."""
+        chosen = lane_of(claim, claim.a) if lane is None else lane
+        return cls(space=space_of(claim, device), lane=chosen, declared=Declaration.of(claim), device=device)
+
     def count(self, part: range) -> Tally:
         pairs, differing = 0, []
         for block in self.space.blocks(part):
             pairs += block.pairs
             differing += self.of_block(block)
-        return Tally(pairs=pairs, differing=tuple(differing))
+        return Tally.of(pairs, differing)
 
     def of_block(self, block: Block) -> list[tuple[int, int]]:
         """(slice, count) of what differs in one block."""

@@ -9,6 +9,7 @@ from typing import TypeAlias
 import torch
 from torch import Tensor
 
+from parity.backends.functions import Functions
 from parity.bits import bits, storage
 from parity.proving.claim import Claim, Step
 from parity.proving.party import Party, Path
@@ -45,8 +46,32 @@ class EngineLane:
 Lane: TypeAlias = Callable[[Block], Results]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FunctionsLane:
+    """The same by a black box, whose fake_quantize is dequantize of quantize."""
+
+    functions: Functions
+    scheme: ResolvedScheme
+    dtype: torch.dtype
+    step: Step
+
+    def __call__(self, block: Block) -> Results:
+        box, scheme = self.functions, self.scheme
+        if block.scale is None:
+            scale, zero_point = box.choose_qparams(block.values, scheme)
+            return (scale,) if zero_point is None else (scale, zero_point)
+        qparams = block.scale, block.zero_point
+        codes = block.values if self.step is Step.DEQUANTIZE else box.quantize(block.values, *qparams, scheme)
+        if self.step is Step.QUANTIZE:
+            return (codes,)
+        return (box.dequantize(codes, *qparams, scheme, self.dtype),)
+
+
 def lane_of(claim: Claim, party: Party) -> Lane:
     """The lane of a party that is none of the oracle's."""
+    if party.functions is not None:
+        scheme = claim.scheme(party)
+        return FunctionsLane(functions=party.functions, scheme=scheme, dtype=claim.torch_dtype, step=claim.step)
     return EngineLane(scheme=claim.scheme(party), dtype=claim.torch_dtype, step=claim.step, path=party.path)
 
 

@@ -6,7 +6,6 @@ every operand of that slice, so that counts are exact.
 
 from __future__ import annotations
 
-from collections import Counter as Counts
 from dataclasses import dataclass
 
 import torch
@@ -15,20 +14,21 @@ from torch import Tensor
 from parity.bits import storage
 from parity.proving.claim import Claim, Step
 from parity.proving.counter import Counter, Tally, by_slice
-from parity.proving.declaration import Declaration
 from parity.proving.every import EveryCounter
-from parity.proving.lane import lane_of, unlike
+from parity.proving.lane import Lane, unlike
 from parity.proving.operands import finite_values
 from parity.proving.runs import RunsCounter
-from parity.proving.space import Block, space_of
+from parity.proving.space import Block
 from quant import Mapping, ZeroPointDomain
 from quant import decisions as d
 
 
-def oracle_counter(claim: Claim, device: str = "cpu") -> Counter:
-    """The counter for a claim whose second party is the oracle. Raises ValueError for rules that no lemma covers."""
-    space, lane, declared = space_of(claim, device), lane_of(claim, claim.a), Declaration.of(claim)
-    every = EveryCounter(space=space, lane=lane, declared=declared, device=device)
+def oracle_counter(claim: Claim, device: str = "cpu", lane: Lane | None = None) -> Counter:
+    """The counter that holds a lane, else that of the claim's first party, against what that party declares.
+
+    Raises ValueError for rules that no lemma covers.
+    """
+    every = EveryCounter.of(claim, device, lane)
     if claim.step is Step.CHOOSE_QPARAMS:
         symmetric = claim.mapping is Mapping.SYMMETRIC and claim.domain is not ZeroPointDomain.FLOAT
         return MagnitudeCounter.of(claim, every) if symmetric else every
@@ -70,7 +70,7 @@ class MagnitudeCounter:
                 self.every.ran(block), tuple(stage.index_select(0, size).unsqueeze(0) for stage in self.table)
             )
             differing += [] if mask is None else by_slice(block, mask)
-        return Tally(pairs=pairs, differing=tuple(differing))
+        return Tally.of(pairs, differing)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +95,7 @@ class DistanceCounter:
         (qmin, qmax), zero_points = self.claim.grid, self.claim.zero_points
         least = qmin - max(zero_points) - offset
         distances = torch.arange(least, qmax - min(zero_points) - offset + 1, dtype=torch.int16).unsqueeze(0)
-        pairs, counts = 0, Counts[int]()
+        pairs, differing = 0, []
         tables: dict[int, Tensor] = {}
         for block in self.every.space.blocks(part):
             assert block.scale is not None
@@ -110,5 +110,5 @@ class DistanceCounter:
             start = qmin - int(block.zero_point[0, 0]) - offset - least
             wanted = tables[block.first][:, start : start + qmax - qmin + 1].contiguous()
             mask = unlike(self.every.ran(block), (wanted,))
-            counts.update({} if mask is None else dict(by_slice(block, mask)))
-        return Tally(pairs=pairs, differing=tuple(sorted(counts.items())))
+            differing += [] if mask is None else by_slice(block, mask)
+        return Tally.of(pairs, differing)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
+from parity.backends.functions import Functions
 from quant import Rules, rules_named
 from quant.rule_sets import RULE_SETS
 
@@ -18,21 +19,26 @@ class Path(StrEnum):
     """How a party computes.
 
     PUBLIC = quantize, fake_quantize, dequantize or choose_qparams, as the step says. STORED = fake_quantize by way of
-    stored codes: quantize, then dequantize. ORACLE = what the rules declare, by parity.oracle.
+    stored codes: quantize, then dequantize. ORACLE = what the rules declare, by parity.oracle. FUNCTIONS = a black box.
     """
 
     PUBLIC = "public"
     STORED = "stored"
     ORACLE = "oracle"
+    FUNCTIONS = "functions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """name = how a claim writes it: `engine`, `engine,code_division=reciprocal_multiply`, `stored`, `oracle`."""
+    """name = how a claim writes it: `engine`, `engine,code_division=reciprocal_multiply`, `stored`, `oracle`.
+
+    A black box declares rules and has functions; nothing else does.
+    """
 
     name: str
     rules: Rules
     path: Path = Path.PUBLIC
+    functions: Functions | None = None
 
 
 def party_of(texts: Sequence[str], base: str) -> Party:
@@ -57,6 +63,11 @@ def other_party(text: str, a: Party) -> Party:
     if text in (Path.ORACLE, Path.STORED):
         return Party(name=text, rules=a.rules, path=Path(text))
     return party_of(text.split(","), text.partition(",")[0])
+
+
+def black_box(name: str, functions: Functions, declares: str = "engine") -> Party:
+    """Three functions that are said to carry out a rule set."""
+    return replace(party_of([declares], declares), name=name, path=Path.FUNCTIONS, functions=functions)
 
 
 def _flip(text: str) -> tuple[str, str]:

@@ -20,7 +20,6 @@ from parity.proving.oracle_counter import oracle_counter
 from parity.proving.party import Party, Path
 from parity.proving.space import Space, space_of
 from parity.proving.sweep import Progress, swept
-from quant import decisions as d
 
 _NAMES = {
     Step.QUANTIZE: ("codes",),
@@ -104,14 +103,14 @@ def _text(element: Tensor) -> str:
 
 
 def _parts(claim: Claim, tally: Tally) -> tuple[tuple[str, int], ...]:
-    """Of the differing operands, those whose scale has no finite reciprocal in the dtype that a party rounds it to."""
-    if claim.step in (Step.DEQUANTIZE, Step.CHOOSE_QPARAMS) or not tally.differing:
+    """Of the differing operands, those at scales whose reciprocal is beyond a dtype that it may be rounded to."""
+    if claim.step in (Step.DEQUANTIZE, Step.CHOOSE_QPARAMS):
         return ()
     scales = positive_scales(claim.scale_dtype)
-    infinite = torch.zeros(len(scales), dtype=torch.bool)
-    for party in (claim.a, claim.b):
-        if party.rules.code_division is d.CodeDivision.RECIPROCAL_MULTIPLY:
-            to_scale = party.rules.reciprocal_dtype is d.ReciprocalDtype.SCALE
-            infinite |= infinite_reciprocals(scales, claim.scale_dtype if to_scale else torch.float32)
-    count = sum(n for i, n in tally.differing if infinite[i])
-    return (("1/scale overflows", count),) if count else ()
+    parts: list[tuple[str, int]] = []
+    for dtype in dict.fromkeys((torch.float32, claim.scale_dtype)):
+        infinite = infinite_reciprocals(scales, dtype)
+        count = sum(n for i, n in tally.differing if infinite[i])
+        if count and (not parts or count != parts[-1][1]):
+            parts.append((f"1/scale overflows {dtype_name(dtype)}", count))
+    return tuple(parts)

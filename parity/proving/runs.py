@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter as Counts
 from dataclasses import dataclass
 
 import torch
@@ -70,11 +69,8 @@ class RunsCounter:
             pairs += block.pairs
             ends.append(_ends(block, self.every.ran(block)[0]))
         suspects |= self._refuted(_joined(ends))
-        counts = Counts[int]()
-        for i in sorted(suspects):
-            for block in self.every.space.blocks(range(i, i + 1)):
-                counts.update(dict(self.every.of_block(block)))
-        return Tally(pairs=pairs, differing=tuple(sorted(counts.items())))
+        in_full = (block for i in sorted(suspects) for block in self.every.space.blocks(range(i, i + 1)))
+        return Tally.of(pairs, (found for block in in_full for found in self.every.of_block(block)))
 
     def _refuted(self, ends: Ends) -> set[int]:
         """Slices with a run whose ends the oracle sees otherwise, or tells apart."""
