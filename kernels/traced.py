@@ -1,4 +1,4 @@
-"""Products whose path depends on their values, as single operators: what torch.export and torch.compile record whole.
+"""Products and sums whose path depends on their values, as single operators, which torch.export can record.
 
 A tracer cannot follow `exact_product`, which looks at the bits before it chooses how to sum, so in a traced graph it
 stands as one operator that runs the same code. A program that holds one is run where `kernels` is imported.
@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kernels.code_product import code_product
 from kernels.exact_product import exact_product
+from kernels.scattered_sums import scattered_sums
 
 
 def exact_values(x: Tensor, w: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -27,6 +28,14 @@ def code_sums(x: Tensor, w: Tensor) -> Tensor:
     return code_product(x, w)
 
 
+def summed_rows(rows: Tensor, indices: Tensor, n: int) -> Tensor:
+    """summed_rows(rows, indices, n) = scattered_sums(rows, indices, n), eager or traced."""
+    if torch.compiler.is_compiling():
+        result: Tensor = torch.ops.quant_parity.scattered_sums(rows, indices, n)
+        return result
+    return scattered_sums(rows, indices, n)
+
+
 @torch.library.custom_op(
     "quant_parity::exact_product",
     mutates_args=(),
@@ -41,6 +50,13 @@ def _code_product(x: Tensor, w: Tensor) -> Tensor:
     return code_product(x, w)
 
 
+@torch.library.custom_op(
+    "quant_parity::scattered_sums", mutates_args=(), schema="(Tensor rows, Tensor indices, SymInt n) -> Tensor"
+)
+def _scattered_sums(rows: Tensor, indices: Tensor, n: int) -> Tensor:
+    return scattered_sums(rows, indices, n)
+
+
 @_exact_product.register_fake
 def _(x: Tensor, w: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     return x.new_empty(_shape(x, w), dtype=dtype)
@@ -49,6 +65,11 @@ def _(x: Tensor, w: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
 @_code_product.register_fake
 def _(x: Tensor, w: Tensor) -> Tensor:
     return x.new_empty(_shape(x, w), dtype=torch.int32)
+
+
+@_scattered_sums.register_fake
+def _(rows: Tensor, indices: Tensor, n: int) -> Tensor:
+    return rows.new_empty(n, rows.shape[-1])
 
 
 def _shape(x: Tensor, w: Tensor) -> tuple[int, ...]:

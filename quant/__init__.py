@@ -10,6 +10,7 @@ from quant.fused import fused
 from quant.granularity import PerAxis, PerBlock, PerGroup, PerRow, PerTensor, PerToken
 from quant.load import load_quantized
 from quant.mapping import Mapping, ZeroPointDomain
+from quant.mechanism import Mechanism
 from quant.product_rules import ProductRules
 from quant.ptq import quantize_
 from quant.qat import convert, prepare
@@ -27,6 +28,7 @@ __all__ = [
     "First",
     "Learned",
     "Mapping",
+    "Mechanism",
     "MinMax",
     "MovingAverage",
     "Own",

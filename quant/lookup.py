@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from kernels.exact_product import exact_product
+from kernels.traced import summed_rows
 
 
 def lookup(table: Tensor, indices: Tensor, padding_idx: int | None) -> Tensor:
@@ -22,7 +22,7 @@ def lookup(table: Tensor, indices: Tensor, padding_idx: int | None) -> Tensor:
 
 
 class _Lookup(torch.autograd.Function):
-    """grad_table = one_hot(indices).T @ grad, by an exact product over the rows that were read."""
+    """grad_table[i] = the exact sum of the gradients of the places that read row i."""
 
     @staticmethod
     def forward(ctx: Any, table: Tensor, indices: Tensor, padding_idx: int | None) -> Tensor:
@@ -34,10 +34,7 @@ class _Lookup(torch.autograd.Function):
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         (indices,) = ctx.saved_tensors
         grad = grads[0].reshape(-1, grads[0].shape[-1])
-        rows, place = indices.reshape(-1).unique(return_inverse=True)
-        one_hot = (torch.arange(len(rows), device=grad.device).unsqueeze(1) == place).to(grad.dtype)
-        total = torch.zeros(ctx.entries, grad.shape[-1], dtype=grad.dtype, device=grad.device)
-        total[rows] = exact_product(one_hot, grad.mT, None, grad.dtype).value
+        total = summed_rows(grad, indices.reshape(-1), ctx.entries)
         if ctx.padding_idx is not None:
             total[ctx.padding_idx] = 0
         return total, None, None

@@ -12,6 +12,7 @@ from quant.frozen import has_frozen_activation
 from quant.linear import QuantizedLinear
 from quant.observers import Observer
 from quant.scheme import QuantScheme
+from quant.subclass.layers import is_wrapped
 from quant.swap import FilterFn, swap_modules
 from quant.tied import StoredOnce
 
@@ -31,6 +32,8 @@ def quantize_(
     once = StoredOnce()
 
     def replace(module: nn.Module) -> nn.Module | None:
+        if is_wrapped(module):
+            return None
         if type(module) is nn.Linear:
             observer = observers.get(module)
             activation = None if observer is None else observer.qparams(module.weight.detach())

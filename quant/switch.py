@@ -6,6 +6,7 @@ from torch import nn
 
 from quant.embedding import FakeQuantizedEmbedding
 from quant.linear import FakeQuantizedLinear
+from quant.subclass.layers import is_wrapped
 
 
 def disable_fake_quantization(model: nn.Module) -> nn.Module:
@@ -22,9 +23,10 @@ def enable_fake_quantization(model: nn.Module) -> nn.Module:
 
 
 def _switch(model: nn.Module, *, on: bool) -> nn.Module:
-    layers = [part for part in model.modules() if isinstance(part, FakeQuantizedLinear | FakeQuantizedEmbedding)]
+    prepared = (FakeQuantizedLinear, FakeQuantizedEmbedding)
+    layers = [part for part in model.modules() if isinstance(part, prepared) or is_wrapped(part)]
     if not layers:
         raise ValueError("the model holds no layer that prepare made; call prepare(model, scheme) first")
     for layer in layers:
-        layer.fake_quantization = on
+        vars(layer)["fake_quantization"] = on
     return model
