@@ -56,9 +56,9 @@ def fused(enabled: bool = True) -> Iterator[None]:
 def fused_operand(x: Tensor, scheme: TensorScheme, *, inside: bool, codes: bool = True) -> FusedOperand | None:
     """x quantized and read back by one kernel, with its codes and the mask of its straight-through gradient if asked.
 
-    None outside `fused()`, off CUDA, and where `covered` says no.
+    None outside `fused()`, off CUDA, in a traced graph, and where `covered` says no.
     """
-    if not (_FUSED.get() and x.is_cuda):
+    if torch.compiler.is_compiling() or not (x.is_cuda and _FUSED.get()):
         return None
     resolved = scheme.resolved(x.dtype)
     groups = groups_of(resolved.granularity, tuple(x.shape))
