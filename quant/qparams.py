@@ -21,7 +21,7 @@ from quant.computed import qparam_dtype_of
 from quant.device import cast, op
 from quant.extent import extent_of
 from quant.granularity import groups_of
-from quant.mapping import Extent, Mapping
+from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.remembered import remembered
 from quant.rules import Rules
 from quant.scheme import ResolvedScheme, TensorScheme
@@ -34,7 +34,7 @@ class QParams:
 
     `scale` has dtype `scheme.scale_dtype` and `zero_point` (None in the NONE domain) `scheme.zero_point_dtype`, both of
     shape n_i / b_i. `unrounded_scale` (the scale before its rounding to S) and `minimum` are kept only for rules that
-    read them later.
+    read them later. Raises ValueError for a zero point that the scheme's domain does not have, or lacks.
     """
 
     scale: Tensor
@@ -42,6 +42,14 @@ class QParams:
     scheme: ResolvedScheme
     unrounded_scale: Tensor | None = None
     minimum: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        domain = self.scheme.zero_point_domain
+        if (self.zero_point is None) != (domain is ZeroPointDomain.NONE):
+            raise ValueError(
+                f"zero_point is {'None' if self.zero_point is None else 'given'} and zero_point_domain is {domain}: "
+                "the int and float domains have zero points, the none domain has none"
+            )
 
 
 def choose_qparams(x: Tensor, scheme: TensorScheme) -> QParams:
@@ -85,10 +93,10 @@ def qparams_of_values(scale: Tensor, zero_point: Tensor | None, scheme: Resolved
     with torch.no_grad():
         unrounded = scale if rules.eps_target is d.EpsTarget.NONE else _at_least_eps(scale, scheme)
         stored = _store_scale(unrounded, scheme)
-        learned = zero_point is not None
+        middle = constant_zero_point(stored, scheme)
         return QParams(
             scale=stored,
-            zero_point=zero_point_of_value(zero_point, scheme) if learned else constant_zero_point(stored, scheme),
+            zero_point=middle if zero_point is None else zero_point_of_value(zero_point, scheme),
             scheme=scheme,
             unrounded_scale=unrounded if reads_unrounded_scale(rules) else None,
         )
