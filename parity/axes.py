@@ -109,8 +109,8 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
             Axis(
                 name="act",
                 default=PRESET,
-                values=(PRESET, "none", "asymmetric", "symmetric"),
-                meaning="int8 activations per token, or none",
+                values=(PRESET, "none", "asymmetric", "symmetric", "static"),
+                meaning="int8 activations per token, one asymmetric scale calibrated beforehand, or none",
             ),
             Axis(name="bias", default="yes", values=("yes", "no"), meaning="whether the linear layer has a bias"),
             Axis(name="rank", default="2", values=("1", "2", "3", "4"), meaning="dimensions of the input"),
@@ -235,7 +235,12 @@ FORBIDDEN: Final = (
     ),
     Forbidden(where={"scale": ("fp16",), "eps": ("2**-126",)}, reason="eps rounds to zero in fp16"),
     Forbidden(
-        where={"ascale": ("fp16",), "aeps": ("2**-126",), "act": ("asymmetric", "symmetric"), "op": ("linear",)},
+        where={
+            "ascale": ("fp16",),
+            "aeps": ("2**-126",),
+            "act": ("asymmetric", "symmetric", "static"),
+            "op": ("linear",),
+        },
         reason="eps rounds to zero in fp16",
     ),
     Forbidden(where={"shape": ("4x48",), "group": ("32", "64")}, reason="48 columns do not divide into groups"),

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from quant import Mapping as RangeMapping
-from quant import PerToken, QParams, TensorScheme, ZeroPointDomain, choose_qparams
+from quant import Own, PerToken, QParams, TensorScheme, ZeroPointDomain, choose_qparams
 from quant.mapping import Extent
 
 INTEGER_OF: Final = {torch.float32: torch.int32, torch.bfloat16: torch.int16, torch.float16: torch.int16}
@@ -191,7 +191,7 @@ def _ties(words: Tensor, target: Target, *, unrounded: bool) -> Tensor:
     skeleton = skeleton.to(dtype)
     # A stored dtype that rounds nothing gives the scale as it was before rounding.
     scale_dtype = torch.float64 if unrounded else scheme.scale_dtype
-    aim = replace(scheme, granularity=PerToken(), scale_dtype=scale_dtype, extent=Extent.MIN_MAX)
+    aim = replace(scheme, granularity=PerToken(), statistic=Own(), scale_dtype=scale_dtype, extent=Extent.MIN_MAX)
     chosen = target.choose(skeleton, aim)
     # 2. Every other value sits half-way between two codes of that scale: at whole steps of a grid of halves, where they
     # stay inside the grid, so that their mean is large and the range their greatest.

@@ -70,8 +70,11 @@ def _scheme(cell: Cell, rules: str) -> quant.QuantScheme:
     if cell["act"] == "none":
         scheme = replace(scheme, activation=None)
     elif cell["act"] != PRESET:
-        mapping = _MAPPINGS[cell["act"]]
-        donor = quant.presets.int8_dynamic_intx_weight(rules=rules, activation_mapping=mapping).activation
+        if cell["act"] == "static":
+            donor = quant.presets.int8_static_intx_weight(rules=rules).activation
+        else:
+            mapping = _MAPPINGS[cell["act"]]
+            donor = quant.presets.int8_dynamic_intx_weight(rules=rules, activation_mapping=mapping).activation
         assert donor is not None
         if scheme.activation is not None:  # a preset's own dtype and eps outlive a change of mapping
             donor = replace(donor, scale_dtype=scheme.activation.scale_dtype, eps=scheme.activation.eps)

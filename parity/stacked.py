@@ -13,6 +13,7 @@ from torch import nn
 
 from parity.backends.engine import trace_of
 from parity.bits import dtype_name, same_storage
+from parity.calibration import calibration_batches, observed_qparams
 from parity.cells import Cell
 from parity.diff import equal_cases
 from parity.digest import digests
@@ -26,6 +27,7 @@ from quant import QuantScheme
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
 from quant.fused import fused
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
+from quant.observers import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +113,13 @@ def _stage_records(trace: Trace) -> list[ByStage[LaneStage]]:
 
 def _linear(flow: Flow, inputs: Inputs, scheme: QuantScheme) -> LayerStages:
     if flow is Flow.PTQ:
-        return QuantizedLinear.from_float(inputs.weight, inputs.bias, scheme).stages(inputs.x)
+        fixed = observed_qparams(inputs.weight, inputs.x, scheme)
+        return QuantizedLinear.from_float(inputs.weight, inputs.bias, scheme, fixed).stages(inputs.x)
     bias = None if inputs.bias is None else nn.Parameter(inputs.bias)
     prepared = FakeQuantizedLinear(nn.Parameter(inputs.weight), bias, scheme)
+    if isinstance(prepared.activation_range, Observer):
+        for batch in calibration_batches(inputs.x, scheme, stacked=True):
+            prepared.activation_range.observe(batch)
     return (prepared if flow is Flow.QAT_PREPARE else prepared.converted()).stages(inputs.x)
 
 

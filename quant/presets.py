@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from quant.eps import EpsOf, EpsProperty, PropertyDtype
-from quant.granularity import Granularity, PerAxis, PerGroup, PerToken
+from quant.granularity import Granularity, PerAxis, PerGroup, PerTensor, PerToken
 from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.product_rules import ProductRules
 from quant.rule_sets import PRODUCT_RULE_SETS, RULE_SETS, rules_named, stretched
 from quant.rules import Rules
 from quant.scheme import QuantScheme, TensorScheme
+from quant.statistic import MinMax, Statistic
 
 FLOAT32_EPS = EpsOf(EpsProperty.EPS, PropertyDtype.FLOAT32)
 BFLOAT16_EPS = EpsOf(EpsProperty.EPS, PropertyDtype.BFLOAT16)
+MIN_MAX = MinMax()
 ScaleDtype = torch.dtype | str
 
 
@@ -75,6 +78,35 @@ def int8_dynamic_intx_weight(
     )
     weight = _weight(bits, group_size, mapping, scale_dtype, weight_eps, tensor_rules)
     return QuantScheme(weight=weight, activation=activation, product=product)
+
+
+def int8_static_intx_weight(
+    *,
+    bits: int = 4,
+    group_size: int | None = 32,
+    mapping: Mapping = Mapping.SYMMETRIC,
+    activation_mapping: Mapping = Mapping.ASYMMETRIC,
+    statistic: Statistic = MIN_MAX,
+    scale_dtype: ScaleDtype | None = None,
+    activation_scale_dtype: ScaleDtype | None = None,
+    weight_eps: float | EpsOf | None = None,
+    activation_eps: float | EpsOf | None = None,
+    rules: Rules | str = "engine",
+) -> QuantScheme:
+    """int8_dynamic_intx_weight with one scale for the whole activation, from batches observed before convert."""
+    dynamic = int8_dynamic_intx_weight(
+        bits=bits,
+        group_size=group_size,
+        mapping=mapping,
+        activation_mapping=activation_mapping,
+        scale_dtype=scale_dtype,
+        activation_scale_dtype=activation_scale_dtype,
+        weight_eps=weight_eps,
+        activation_eps=activation_eps,
+        rules=rules,
+    )
+    assert dynamic.activation is not None
+    return replace(dynamic, activation=replace(dynamic.activation, granularity=PerTensor(), statistic=statistic))
 
 
 def int8_dynamic_int4_weight(

@@ -10,14 +10,16 @@ import torch
 from torch import Tensor, nn
 
 from kernels.availability import missing_triton
+from parity.calibration import calibration_batches
 from parity.gradients import with_gradients
 from parity.lanes import Flow, Lane
 from parity.trace import Stage, Trace
 from parity.training import train
-from quant import QuantScheme, convert, prepare, quantize_
+from quant import QuantScheme, calibrate, convert, prepare, quantize_
 from quant.computed import computed_dtypes
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
 from quant.fake import Operand
+from quant.frozen import has_frozen_activation
 from quant.fused import fused
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
 
@@ -64,9 +66,12 @@ class EngineBackend:
             if steps:
                 trained = train(cast(Prepared, prepare(own, scheme)), x, steps)
                 own = _float_layer_like(layer, trained)
-            module = cast(Quantized, quantize_(own, scheme))
+            module = cast(Quantized, quantize_(own, scheme, batches=calibration_batches(x, scheme)))
         else:
-            prepared = train(cast(Prepared, prepare(own, scheme)), x, steps).eval()
+            prepared = train(cast(Prepared, prepare(own, scheme)), x, steps)
+            if isinstance(prepared, FakeQuantizedLinear) and has_frozen_activation(scheme):
+                calibrate(prepared, calibration_batches(x, scheme))
+            prepared.eval()
             if lane.flow is Flow.QAT_PREPARE:
                 with torch.no_grad():
                     trace = trace_of(prepared.stages(x), dtype)
@@ -118,17 +123,16 @@ def _operand_stages(side: str, operand: Operand, dtype: torch.dtype) -> list[Sta
 def _float_layer_like(layer: nn.Module, trained: Prepared) -> nn.Module:
     """A float layer of the kind `layer` is, with the trained parameters."""
     fresh = copy.deepcopy(layer)
-    fresh.load_state_dict(trained.state_dict())
+    fresh.load_state_dict({name: trained.state_dict()[name] for name in fresh.state_dict()})
     return fresh
 
 
 def _reloaded(prepared: Prepared, scheme: QuantScheme) -> Prepared:
     """A second prepared layer that knows the first only through its state dict."""
-    other = copy.copy(prepared)
-    other._parameters = {
-        name: None if value is None else nn.Parameter(torch.full_like(value, torch.nan))
-        for name, value in prepared._parameters.items()
-    }
+    other = copy.deepcopy(prepared)
+    with torch.no_grad():
+        for value in other.state_dict().values():
+            value.fill_(torch.nan if value.is_floating_point() else 0)
     other.load_state_dict(prepared.state_dict())
     return other
 

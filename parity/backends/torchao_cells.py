@@ -53,6 +53,7 @@ GAPS: Final = (
     ),
     Forbidden(where={"group": ("tensor", "row", "block")}, reason="weights are scaled per group or per output channel"),
     Forbidden(where={"op": ("linear",), "act": ("symmetric",)}, reason="activations are asymmetric"),
+    Forbidden(where={"op": ("linear",), "act": ("static",)}, reason="activations have a scale a token"),
     Forbidden(
         where={"backend": (TORCHAO,), "flow": _TRAINING, "mapping": ("no_clipping",)},
         reason="the fake quantizer knows symmetric and asymmetric",
