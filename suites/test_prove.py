@@ -108,7 +108,6 @@ def test_chosen_qparams_follow_their_declaration(mapping: Mapping) -> None:
 @pytest.mark.nightly
 @pytest.mark.parametrize("claim", claims_of(ENGINE) + claims_of(TORCHAO), ids=lambda claim: claim.id)
 def test_premerge_claims_hold(claim: Claim) -> None:
-    """Except where torchao keeps float codes: a zero keeps its sign there, and a stored integer has none."""
     proof = prove(claim)
     assert proof.proved, proof.sentence
 
