@@ -14,13 +14,14 @@ from parity.backends.registry import backend_named
 from parity.comparison import Comparison, worst
 from parity.diff import diff_traces
 from parity.edges import EXACT
+from parity.failure import failure
 from parity.judge import judge
 from parity.lane_run import FOLLOWS, LaneRun, attempt
 from parity.lanes import Flow, Lane, lane
 from parity.layer_cases import DTYPES, FAMILIES, LayerCase, Recipe, layer_cases
+from parity.listening import heard
 from parity.pair import Case, Pair
 from parity.record import ByStage
-from parity.sentence import extent, sentence
 from parity.verdicts import Outcome, Verdict
 from quant import QuantScheme, rules_named
 
@@ -71,7 +72,7 @@ def compare(
     aims = () if module is not None or given is not None else SIBLINGS
     siblings = tuple(replace(recipe, family=family, seed=seed + more) for family, more in aims)
     found = {case.name: _compared(sides, case, f"{case.text}, {drawn}", rerun, siblings) for case in cases}
-    return found[""] if found.keys() == {""} else worst(found)
+    return heard(found[""] if found.keys() == {""} else worst(found))
 
 
 def assert_identical(
@@ -83,7 +84,7 @@ def assert_identical(
     seed: int = 0,
     module: nn.Module | None = None,
 ) -> Comparison:
-    """compare(...) with the verdict IDENTICAL, or AssertionError: what was compared, first stage, element, rerun.
+    """compare(...) with the verdict IDENTICAL, or AssertionError: case, first stage, index, values, cause, rerun.
 
     Lanes that could not be compared (no such device, a scheme that both refuse) are not identical.
     """
@@ -92,16 +93,6 @@ def assert_identical(
     if record.verdict is not Verdict.IDENTICAL:
         raise AssertionError(failure(record))
     return record
-
-
-def failure(record: Comparison) -> str:
-    """The lines of a failed assertion: case, first stage, first index, both values with their bits, rerun."""
-    lines = [f"{record.edge} is {record.verdict}, not identical, on {record.cell}"]
-    diff = None if record.first_stage is None else record.stages.find(record.first_stage)
-    if diff is not None:
-        lines += [f"first stage: {diff.stage} ({extent(diff)})", f"first index: {diff.first_index}"]
-    lines += [sentence(record), f"rerun: {record.rerun}"]
-    return "\n".join(lines)
 
 
 @dataclass(frozen=True, slots=True)

@@ -152,13 +152,14 @@ def test_assert_identical_returns_the_record_or_tells_the_facts() -> None:
     mine = Altered("weight.codes", one_code_up)
     with pytest.raises(AssertionError) as failed:
         parity.assert_identical("engine:ptq", mine, SCHEME, torch.float32, "random", 7)
-    case, stage, index, element, rerun = str(failed.value).splitlines()
+    case, stage, index, element, cause, rerun = str(failed.value).splitlines()
     assert case == ("engine:ptq~mine:ptq is diverged, not identical, on linear 32x64 float32, random inputs of seed 7")
     assert stage == "first stage: weight.codes (1 of 2,048 elements differs, by at most 1 step)"
     assert index == "first index: (3, 17)"
     assert re.match(
         r"weight\.codes\[3, 17\] is -?\d \(0x\w\w\) in engine:ptq, but -?\d \(0x\w\w\) in mine:ptq", element
     )
+    assert cause.startswith("cause: weight.codes first; unexplained: ")
     assert rerun == (
         'rerun: parity.compare("engine:ptq", "mine:ptq", scheme, dtype=torch.float32, inputs="random", seed=7)'
     )

@@ -40,3 +40,10 @@ def render(
     else:
         say(found.sentence, str(page))
     return ExitCode.INCOMPLETE if found.lost else ExitCode.PARITY
+
+
+def written(directory: Path) -> Path:
+    """The page of a run directory, beside its records: for the pytest plugin, which imports no renderer itself."""
+    from reports.render import write_report
+
+    return write_report(directory)
