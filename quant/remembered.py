@@ -24,8 +24,9 @@ class Resolutions:
 
 def untraced(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
     """The function itself; torch.compile calls it while tracing and writes down its answer, a number or None."""
-    marked: Callable[Arguments, Answer] = torch.compiler.assume_constant_result(function)
-    return marked
+    # What torch.compiler.assume_constant_result does, which would import the whole compiler with every import of quant.
+    vars(function)["_dynamo_marked_constant"] = True
+    return function
 
 
 def remembered(function: Callable[Arguments, Answer]) -> Callable[Arguments, Answer]:
