@@ -30,26 +30,27 @@ Choose = Callable[[Tensor, TensorScheme], QParams]
 class Laying:
     """choose_qparams for the ties of one operand of stacked cases: what an aim holds is taken, the rest is chosen.
 
-    given = one aim a case, or () where nothing is carried. What the ties were laid at can be read afterwards.
+    given = one aim a case, None for a case that carries none. What the ties were laid at can be read afterwards.
     """
 
-    def __init__(self, given: Sequence[Aim] = ()) -> None:
+    def __init__(self, given: Sequence[Aim | None] = ()) -> None:
         self._given = tuple(given)
         self._scale = self._zero_point = torch.empty(0, 0, dtype=torch.float64)
 
     def eps(self, schemes: Sequence[ResolvedScheme]) -> list[float]:
         """The eps that each scheme is aimed with: the carried one, or its own."""
         own = [float(scheme.eps) for scheme in schemes]
-        carried = list(self._given[0].eps) if self._given else []
+        carried = next((list(aim.eps) for aim in self._given if aim is not None), [])
         return carried if len(carried) == len(own) else own
 
     def start(self, cases: int, groups: int) -> None:
         """Make room. Aims of another number of groups are not of these cases, so they are left alone."""
         self._scale = torch.full((cases, groups), torch.nan, dtype=torch.float64)
         self._zero_point = torch.full((cases, groups), torch.nan, dtype=torch.float64)
-        if len(self._given) == cases and all(len(aim.scale) == groups for aim in self._given):
-            self._scale = torch.tensor([aim.scale for aim in self._given], dtype=torch.float64)
-            self._zero_point = torch.tensor([aim.zero_point for aim in self._given], dtype=torch.float64)
+        for i, aim in enumerate(self._given):
+            if aim is not None and len(aim.scale) == groups:
+                self._scale[i] = torch.tensor(aim.scale, dtype=torch.float64)
+                self._zero_point[i] = torch.tensor(aim.zero_point, dtype=torch.float64)
 
     def at(self, case: Tensor, group: Tensor) -> Choose:
         """What chooses the qparams of these groups."""

@@ -62,8 +62,7 @@ def make_inputs(
 
     def operand(name: str, shape: tuple[int, ...], aimed: Sequence[TensorScheme]) -> tuple[Tensor, tuple[Aim, ...]]:
         resolved = [scheme.resolved(dtype) for scheme in aimed]
-        aims = [carried[c.id, name] for c in cells if (c.id, name) in carried]
-        laying = Laying(aims if len(aims) == len(cells) else ())
+        laying = Laying([carried.get((c.id, name)) for c in cells])
         eps = laying.eps(resolved)
         at = [
             replace(scheme, eps=own) if own != scheme.eps else scheme for scheme, own in zip(resolved, eps, strict=True)
