@@ -5,9 +5,8 @@ Each holds for every preset, dtype and rule set, or under the condition that its
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
-from itertools import product
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,92 +30,18 @@ from quant import (
     rules_named,
 )
 from quant.codes import code_values
-from quant.decisions import MeanAccumulate
+from quant.decisions import ZeroPointRule
 from quant.rule_sets import RULE_SETS
 from suites.directed_groups import FLOATS, SIZE, directed, same_bits
+from suites.metamorphic_subjects import PRESETS, SUBJECTS, Subject, over, taken, unlike
 from suites.quant_layers import numbers
 
-PRESETS = (
-    presets.int8_dynamic_intx_weight,
-    presets.intx_weight_only,
-    presets.int8_dynamic_int4_weight,
-    presets.xnnpack_recipe,
-    presets.int4_weight_only,
-    presets.stretched_intx_weight_only,
-)
 ENGINE = rules_named("engine")[0]
-DAILY = ("engine", "torchao")
-NAMES = ("scale", "zero_point", "codes", "dequantized", "fake dequantized")
-Stages = tuple[Tensor | None, ...]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Subject:
-    """One operand of a preset under a rule set, for a dtype, with inputs aimed at it: [rows, 2 groups]."""
-
-    name: str
-    rules: str
-    scheme: TensorScheme
-    dtype: torch.dtype
-
-    @property
-    def sums_in_an_order(self) -> bool:
-        """Whether its range is a mean that torch sums in an order of its own, which layout and shape decide."""
-        native = self.scheme.rules.mean_accumulate is MeanAccumulate.NATIVE
-        return native and self.scheme.mapping is Mapping.STRETCHED and self.dtype is torch.float32
-
-    @property
-    def x(self) -> Tensor:
-        rows = directed(self.scheme, self.dtype)
-        return rows[: len(rows) // 2 * 2].reshape(-1, 2 * SIZE)
-
-    def stages(self, x: Tensor) -> Stages:
-        """Scale, zero point, codes and values, stored and pretended."""
-        quantized = quantize(x, choose_qparams(x, self.scheme))
-        qparams = quantized.qparams
-        stored = dequantize(quantized, x.dtype)
-        return qparams.scale, qparams.zero_point, quantized.codes, stored, fake_quantize(x, self.scheme)
-
-
-def subjects() -> Iterator[Subject]:
-    for preset, rules, dtype in product(PRESETS, RULE_SETS, FLOATS):
-        try:
-            layer = preset(rules=rules)
-        except ValueError:  # the set has another grid's rules
-            continue
-        for operand, scheme in (("weight", layer.weight), ("input", layer.activation)):
-            if scheme is not None:
-                name = f"{preset.__name__}-{rules}-{str(dtype).removeprefix('torch.')}-{operand}"
-                yield Subject(name=name, rules=rules, scheme=scheme, dtype=dtype)
-
-
-SUBJECTS = tuple({(subject.scheme, subject.dtype): subject for subject in subjects()}.values())
-
-
-def over(some: Iterable[Subject]) -> pytest.MarkDecorator:
-    """One case a subject; the engine's and torchao's rules for every commit, the other sets at night."""
-    cases = [
-        pytest.param(subject, id=subject.name, marks=() if subject.rules in DAILY else pytest.mark.nightly)
-        for subject in some
-    ]
-    return pytest.mark.parametrize("subject", cases)
-
-
 every_subject = over(SUBJECTS)
-
-
-def unlike(a: Stages, b: Stages) -> list[str]:
-    return [name for name, one, other in zip(NAMES, a, b, strict=True) if not same_bits(one, other)]
-
-
-def taken(stages: Stages, take: Callable[[Tensor], Tensor]) -> Stages:
-    return tuple(None if stage is None else take(stage) for stage in stages)
+unordered = over(subject for subject in SUBJECTS if not subject.sums_in_an_order)
 
 
 # --- what must not change a bit -------------------------------------------------------------------------------------
-
-
-unordered = over(subject for subject in SUBJECTS if not subject.sums_in_an_order)
 
 
 @unordered
@@ -167,7 +92,7 @@ def test_a_native_mean_depends_on_the_order_of_its_elements() -> None:
 # --- powers of two --------------------------------------------------------------------------------------------------
 
 
-@every_subject
+@over(subject for subject in SUBJECTS if subject.scheme.rules.zero_point_rule is not ZeroPointRule.FROM_VALUE)
 def test_a_power_of_two_scales_scale_and_values_alone(subject: Subject) -> None:
     """stages(8 x) = (8 scale, zero point or 8 of a float one, codes, 8 values), where eps bounds no group's scale and
     no step leaves the normal numbers: here groups with 1.6 < max|x| < 32.
@@ -183,6 +108,15 @@ def test_a_power_of_two_scales_scale_and_values_alone(subject: Subject) -> None:
 
 def _times(stage: Tensor | None) -> Tensor | None:
     return None if stage is None else 8 * stage
+
+
+def test_a_power_of_two_shows_where_a_value_becomes_a_code() -> None:
+    """zero_point_rule from_value reads a value, in units of x, as a code."""
+    scheme = presets.int8_dynamic_intx_weight(rules="torchao_asymmetric_qat").activation
+    assert scheme is not None
+    x = torch.linspace(-1.0, 3.0, SIZE).unsqueeze(0)
+    zero_points = [choose_qparams(factor * x, scheme).zero_point for factor in (1, 8)]
+    assert not same_bits(*zero_points)
 
 
 def test_a_power_of_two_shows_where_eps_bounds_the_scale() -> None:
