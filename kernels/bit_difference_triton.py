@@ -41,7 +41,7 @@ def _line(bits, MAGNITUDE: tl.constexpr):
 def _bin(distance):
     """The bits that an unsigned 32-bit distance takes: 0 for 0, k for 2^(k-1) up to 2^k."""
     # With the bit below each set bit cleared, rounding to float32 cannot reach the next power of two.
-    exponent = (distance & ~(distance >> 1)).to(tl.float32).to(tl.int32, bitcast=True) >> 23
+    exponent = (distance ^ (distance & (distance >> 1))).to(tl.float32).to(tl.int32, bitcast=True) >> 23
     return tl.where(distance == 0, 0, exponent - 126)
 
 
@@ -71,8 +71,8 @@ def _difference(
         bins = tl.zeros((64,), tl.int32)
         farthest = tl.full((TILE,), -1, tl.int64)
         first = tl.full((TILE,), 0, tl.int64) + n
-        for i in range(TILES):
-            place = start + i * TILE + offset
+        for j in range(TILES):
+            place = start + j * TILE + offset
             a = tl.load(a_ptr + place, mask=place < n, other=0)
             b = tl.load(b_ptr + place, mask=place < n, other=0)
             nan_a, nan_b = (a.to(tl.int32) & MAGNITUDE) > infinity, (b.to(tl.int32) & MAGNITUDE) > infinity

@@ -23,7 +23,7 @@ def divide(a: Tensor, b: Tensor | float) -> Tensor:
         raise ValueError(f"a is {a.dtype} and b is {b.dtype}, but divide works in one dtype: cast one of them first.")
     wide = _computes_in(a.dtype)
     divisor = b.to(a.device, wide) if isinstance(b, Tensor) else torch.full((), b, dtype=wide, device=a.device)
-    if wide is torch.float32 and torch.compiler.is_compiling():
+    if wide is torch.float32 and torch.compiler.is_compiling() and a.device.type != "cpu":
         quotient = narrow(a.to(torch.float64) / divisor.to(torch.float64), torch.float32)
     else:
         quotient = a.to(wide) / divisor

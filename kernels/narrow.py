@@ -17,7 +17,7 @@ from torch import Tensor
 from kernels.round_to_odd import round_to_odd
 
 _SIGN = -(2**31)  # bit 31 as an int32
-_INFINITY = 0x7F800000  # float32 bits; a magnitude above it is a NaN
+_INFINITY = 0x7F800000  # float32 bits
 
 
 def narrow(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -42,24 +42,20 @@ def narrow(x: Tensor, dtype: torch.dtype) -> Tensor:
 def _rounded_by_bits(x: Tensor, dtype: torch.dtype) -> Tensor:
     """The float32 `x` rounded to the values of bfloat16 or float16, still in float32, by integer arithmetic alone."""
     bits = x.view(torch.int32)
-    sign = bits & _SIGN
-    magnitude = bits & 0x7FFFFFFF
-    is_nan = magnitude > _INFINITY
-    magnitude = torch.where(is_nan, 0, magnitude)  # a NaN plus half a step could leave int32
     if dtype is torch.bfloat16:
-        rounded = _drop(magnitude, 16)
+        rounded = _drop(bits, 16)  # the sign rides along; a NaN may lose it, and is replaced
     else:
+        magnitude = bits & 0x7FFFFFFF
         rounded = _drop(magnitude, 13)
         rounded = torch.where(rounded >= _FLOAT16_BEYOND, _INFINITY, rounded)
-        rounded = torch.where(magnitude < _FLOAT16_NORMAL, _float16_subnormal(magnitude), rounded)
-    result: Tensor = torch.where(is_nan, _QUIET_NAN, rounded | sign)
-    return result.view(torch.float32)
+        rounded = torch.where(magnitude < _FLOAT16_NORMAL, _float16_subnormal(magnitude), rounded) | (bits & _SIGN)
+    return torch.where(x == x, rounded.view(torch.float32), torch.nan)
 
 
-def _drop(magnitude: Tensor, n: int) -> Tensor:
-    """magnitude rounded to a multiple of 2^n, ties to even; a carry into the exponent field is the next binade."""
-    odd = (magnitude >> n) & 1
-    rounded: Tensor = (magnitude + (2 ** (n - 1) - 1) + odd) >> n << n
+def _drop(pattern: Tensor, n: int) -> Tensor:
+    """A pattern rounded to a multiple of 2^n, ties to even; a carry into the exponent field is the next binade."""
+    odd = (pattern >> n) & 1
+    rounded: Tensor = (pattern + (2 ** (n - 1) - 1) + odd) & -(2**n)
     return rounded
 
 
@@ -77,7 +73,6 @@ def _float16_subnormal(magnitude: Tensor) -> Tensor:
 
 _SIXTEEN_BITS = (torch.bfloat16, torch.float16)
 _FLOATS = (torch.float64, torch.float32, *_SIXTEEN_BITS)
-_QUIET_NAN = 0x7FC00000
 # At least two more than float16's 11. At most 16, so that float32 holds them all down to 2^-134, half of
 # bfloat16's smallest step: there a value just above the tie must stay above it.
 _KEPT_BITS = 16

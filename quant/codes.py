@@ -91,7 +91,7 @@ def storage_dtype(qmin: int, qmax: int) -> torch.dtype:
 def store_codes(codes: Tensor, scheme: ResolvedScheme) -> Tensor:
     """Float codes as the integers that are stored, a NaN as `nan_code` says; out of range as x86 converts it."""
     rules, dtype = scheme.rules, storage_dtype(scheme.code_min, scheme.code_max)
-    numbers = codes.nan_to_num(nan=0.0, posinf=torch.inf, neginf=-torch.inf)
+    numbers = torch.where(codes == codes, codes, 0.0)  # compilers vectorize this, and isnan not
     in_range = rules.code_clamp in CLAMPING and _holds_grid(codes.dtype, scheme)
     stored = numbers.to(dtype) if in_range else cast_to_integer(numbers, dtype)
     if rules.nan_code is d.NanCode.ZERO:

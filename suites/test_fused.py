@@ -6,7 +6,7 @@ import pytest
 import torch
 
 import quant
-from parity.axes import PRESETS
+from parity.axes import FLOATS, PRESETS
 from parity.cells import Cell, illegal_reason
 from parity.digest import digest
 from parity.inputs import make_inputs
@@ -55,11 +55,13 @@ def test_without_a_device_there_is_nothing_to_fuse() -> None:
 
 @pytest.mark.gpu
 @needs_cuda
-def test_every_stage_and_gradient_is_that_of_the_plain_path_on_cpu() -> None:
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("preset", PRESETS)
+def test_every_stage_and_gradient_is_that_of_the_plain_path_on_cpu(preset: str, dtype: str) -> None:
     families = ("directed", "random", "specials", "huge", "subnormal", "eps_edge", "one_sided", "zeros")
     compared = 0
     for cell in cells():
-        if not weight_covered(cell):
+        if (cell["preset"], cell["dtype"]) != (preset, dtype) or not weight_covered(cell):
             continue
         for family in families:
             of_family = cell.at(family=family)
@@ -93,7 +95,7 @@ def test_every_stage_and_gradient_is_that_of_the_plain_path_on_cpu() -> None:
                     if a is not None and b is not None:
                         assert digest(a) == digest(b), (of_family.id, stage)
                         compared += a.numel()
-    assert compared > 10**6
+    assert compared > 10**5
 
 
 @pytest.mark.gpu
