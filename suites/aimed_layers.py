@@ -20,23 +20,32 @@ INDICES: Final = torch.tensor([[0, 31, 5], [5, 7, 30]])
 FAMILY: Final = "directed"
 
 
-def layer_for(scheme: QuantScheme, dtype: torch.dtype, *, embedding: bool = False, family: str = FAMILY) -> nn.Module:
-    """A layer whose weight is laid around the scheme's own scales."""
-    weight = aimed_values("weight", scheme.weight, family, ROWS, dtype)
-    layer = nn.Embedding(ROWS, COLUMNS, dtype=dtype) if embedding else nn.Linear(COLUMNS, ROWS, dtype=dtype)
+def layer_for(
+    scheme: QuantScheme,
+    dtype: torch.dtype,
+    *,
+    embedding: bool = False,
+    family: str = FAMILY,
+    columns: int = COLUMNS,
+) -> nn.Module:
+    """A layer of ROWS x columns whose weight is laid around the scheme's own scales."""
+    weight = aimed_values("weight", scheme.weight, family, (ROWS, columns), dtype)
+    layer = nn.Embedding(ROWS, columns, dtype=dtype) if embedding else nn.Linear(columns, ROWS, dtype=dtype)
     layer.weight = nn.Parameter(weight)
     if isinstance(layer, nn.Linear):
         layer.bias = nn.Parameter(normal_like(words(seed_of(str(dtype), "bias"), 4 * ROWS)[0], dtype))
     return layer.eval()
 
 
-def tokens_for(scheme: QuantScheme, dtype: torch.dtype, family: str = FAMILY) -> Tensor:
+def tokens_for(scheme: QuantScheme, dtype: torch.dtype, family: str = FAMILY, columns: int = COLUMNS) -> Tensor:
     """Sixteen tokens, one of every kind of the directed family."""
-    return aimed_values("input", scheme.activation, family, 16, dtype)
+    return aimed_values("input", scheme.activation, family, (16, columns), dtype)
 
 
 @lru_cache(maxsize=1024)
-def aimed_values(role: str, scheme: TensorScheme | None, family: str, rows: int, dtype: torch.dtype) -> Tensor:
-    """[rows, COLUMNS] values of a family, laid around the scales the scheme will choose."""
+def aimed_values(
+    role: str, scheme: TensorScheme | None, family: str, shape: tuple[int, int], dtype: torch.dtype
+) -> Tensor:
+    """[rows, columns] values of a family, laid around the scales the scheme will choose."""
     aim = [] if scheme is None else [scheme.resolved(dtype)]
-    return filled([seed_of(str(dtype), role)], [family], [0], (rows, COLUMNS), aim, dtype)[0]
+    return filled([seed_of(str(dtype), role)], [family], [0], shape, aim, dtype)[0]
