@@ -1,4 +1,4 @@
-"""The page's one script and one style sheet, joined from static/, and the policy that allows these two alone."""
+"""A page's one script and one style sheet, joined from static/, and the policy that allows these two alone."""
 
 from base64 import b64encode
 from functools import cache
@@ -31,11 +31,15 @@ SCRIPTS = (
 
 STYLES = ("colours.css", "page.css", "matrix.css", "cell.css", "print.css")
 
+INDEX_SCRIPTS = ("elements.js", "theme.js", "address.js", "nights.js")
+
+INDEX_STYLES = ("colours.css", "page.css", "nights.css", "print.css")
+
 
 @cache
 def script() -> str:
     """All scripts as one strict function, so that no name of theirs is global."""
-    return '(() => {\n"use strict";\n' + _joined(SCRIPTS) + "})();\n"
+    return _strict(SCRIPTS)
 
 
 @cache
@@ -44,12 +48,28 @@ def style() -> str:
     return _joined(STYLES)
 
 
+@cache
+def index_script() -> str:
+    """The scripts of the dashboard, joined alike."""
+    return _strict(INDEX_SCRIPTS)
+
+
+@cache
+def index_style() -> str:
+    """The style sheets of the dashboard, in order."""
+    return _joined(INDEX_STYLES)
+
+
 def policy(script_text: str, style_text: str) -> str:
     """A Content-Security-Policy under which only these two texts act: no request, no other script, no form, no base."""
     return (
         f"default-src 'none'; script-src '{_hash(script_text)}'; style-src '{_hash(style_text)}'; "
         "base-uri 'none'; form-action 'none'"
     )
+
+
+def _strict(names: tuple[str, ...]) -> str:
+    return '(() => {\n"use strict";\n' + _joined(names) + "})();\n"
 
 
 def _joined(names: tuple[str, ...]) -> str:

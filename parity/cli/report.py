@@ -8,13 +8,14 @@ from typing import Annotated
 import typer
 
 from parity.cli.arguments import Json, run_directory
-from parity.cli.terminal import say, say_json
+from parity.cli.terminal import say, say_json, warn
 from parity.exit_codes import ExitCode
 
 EXAMPLES = """\b
 Examples:
   parity report
   parity report runs/20260101-120000-premerge -o page.html
+  parity report --index runs
 """
 
 
@@ -26,9 +27,17 @@ def render(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE.html", help="Where to write; RUN/report.html by default."),
     ] = None,
+    index: Annotated[
+        Path | None,
+        typer.Option(metavar="RUNS_DIR", help="A dashboard over all runs in it instead: RUNS_DIR/index.html."),
+    ] = None,
     as_json: Json = False,
 ) -> ExitCode:
     """Render a run as one HTML page that works from disk. Its verdicts do not change the exit code."""
+    if index is not None:
+        if run is not None or out is not None:
+            raise ValueError("--index writes into the folder it names; it goes with no run and no --out")
+        return _dashboard(index, as_json)
     from parity.cli.summary import summary
     from reports.render import write_report
 
@@ -40,6 +49,23 @@ def render(
     else:
         say(found.sentence, str(page))
     return ExitCode.INCOMPLETE if found.lost else ExitCode.PARITY
+
+
+def _dashboard(root: Path, as_json: bool) -> ExitCode:
+    """A run that cannot be read is named on the page too, and makes the dashboard incomplete."""
+    from reports.index import index_json, write_index
+
+    made = write_index(root)
+    for sentence in made.skipped:
+        warn(sentence)
+    if as_json:
+        say(index_json(made))
+    else:
+        say(
+            f"{len(made.nights)} nights, {len(made.read)} of them read now; the last: {made.nights[-1].sentence}",
+            str(made.path),
+        )
+    return ExitCode.INCOMPLETE if made.skipped else ExitCode.PARITY
 
 
 def written(directory: Path) -> Path:
