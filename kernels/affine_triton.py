@@ -199,10 +199,11 @@ def _affine(
     q = _half_even(tl.minimum(tl.maximum(t, -2097152.0), 2097152.0))
     if FORM == 2 or (FORM < 2 and CONSTANT != 0):
         q = q + z
+    number = (t == t) & (z == z)
     if INSIDE:
-        tl.store(inside_ptr + place, (q >= QMIN) & (q <= QMAX) & (t == t), mask=there)
+        tl.store(inside_ptr + place, (q >= QMIN) & (q <= QMAX) & number, mask=there)
     q = tl.minimum(tl.maximum(q, QMIN * 1.0), QMAX * 1.0)
-    q = tl.where(t == t, q, 0.0)
+    q = tl.where(number, q, 0.0)
     if CODES:
         tl.store(codes_ptr + place, q.to(tl.int32).to(codes_ptr.dtype.element_ty), mask=there)
     if VALUES:

@@ -45,18 +45,18 @@ def bit_difference(a: Tensor, b: Tensor) -> BitDifference:
         from kernels.bit_difference_triton import counts
     else:
         counts = _counts
-    *bins, farthest, first = counts(bits_a, bits_b, _INFINITY[a.dtype]).tolist()
+    *bins, farthest, from_end = counts(bits_a, bits_b, _INFINITY[a.dtype]).tolist()
     n_different = sum(bins[1:])
     return BitDifference(
         n_different=n_different,
-        max_ulp=None if n_different and farthest < 0 else max(0, farthest),
+        max_ulp=None if n_different and not farthest else farthest,
         histogram=(a.numel() - n_different, *bins[1:]),
-        first=first if n_different else None,
+        first=a.numel() - from_end if n_different else None,
     )
 
 
 def _counts(a: Tensor, b: Tensor, infinity: int) -> Tensor:
-    """int64 [BINS + 2]: the bins, the greatest distance or -1, the first index or n; of flat int16 or int32."""
+    """int64 [BINS + 2]: the bins, the greatest distance, n less the first index (0: none); of flat int16 or int32."""
     magnitude = torch.iinfo(a.dtype).max
     wide_a, wide_b = a.long(), b.long()
     nan_a, nan_b = (wide_a & magnitude) > infinity, (wide_b & magnitude) > infinity
@@ -66,8 +66,7 @@ def _counts(a: Tensor, b: Tensor, infinity: int) -> Tensor:
     bounds = 2 ** torch.arange(BINS - 2, dtype=torch.int64, device=a.device)
     bins = torch.bucketize(distance, bounds, right=True).masked_fill(distance < 0, BINS - 1)
     found = (distance != 0).nonzero().flatten()
-    farthest = (
-        distance.masked_fill(distance == 0, -1).amax(0, keepdim=True) if len(found) else distance.new_full((1,), -1)
-    )
-    first = found[:1] if len(found) else distance.new_full((1,), a.numel())
-    return torch.cat([torch.bincount(bins, minlength=BINS), farthest, first])
+    ends = distance.new_zeros(2)
+    if len(found):
+        ends = torch.stack([distance.max().clamp(min=0), a.numel() - found[0]])
+    return torch.cat([torch.bincount(bins, minlength=BINS), ends])

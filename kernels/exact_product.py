@@ -79,14 +79,13 @@ def exact_product(
 
 def _rounded(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) -> Product:
     """R_dtype(x @ w.T + addend), a float64 addend [..., 1, N]."""
-    (x, norm_x), (w, norm_w) = _widened(x), _widened(w)
+    (x, squares_x), (w, squares_w) = _widened(x), _widened(w)
     total = x @ w.mT
     if addend is not None:
         total = total + addend
     # K + 1 additions, and the two of `_certified`; the norms' own roundings are some K * 2^-53 of them.
     relative = (x.shape[-1] + 8) * 2.0**-53 * (1 + 2.0**-20)
-    slack = None if addend is None else addend.abs() * relative
-    value, proven, n_left = _certified(total, norm_x * relative, norm_w, slack, dtype)
+    value, proven, n_left = _certified(total, squares_x, squares_w, addend, relative, dtype)
     if n_left == 0:
         return Product(value=value, certified=value.numel(), sliced=0, nonfinite=0, slices=(1, 1))
     left = _left(x, w, addend, dtype, ~proven, n_left)
@@ -105,22 +104,21 @@ def _rounded(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) ->
 
 
 def _widened(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """(rows in float64, the Euclidean norm of each) with the norms as [..., 1]."""
+    """(rows in float64, the sum of squares of each) with the sums as [..., 1]."""
     if rows.is_cuda and missing_triton() is None:
         from kernels.exact_product_triton import widened
 
-        wide, squares = widened(rows.contiguous())
-        return wide, squares.sqrt().unsqueeze(-1)
+        return widened(rows.contiguous())
     wide = rows.to(torch.float64)
-    return wide, torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+    return wide, wide.square().sum(-1, keepdim=True)
 
 
 def _certified(
-    total: Tensor, error_x: Tensor, error_w: Tensor, slack: Tensor | None, dtype: torch.dtype
+    total: Tensor, squares_x: Tensor, squares_w: Tensor, addend: Tensor | None, relative: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, int]:
     """(total rounded, where both ends of total -+ error round to that, how many do not).
 
-    error = error_x [..., M, 1] * error_w [..., N, 1] transposed + slack [..., 1, N].
+    error = (sqrt(squares_x [..., M, 1]) * sqrt(squares_w [..., N, 1]) transposed + |addend [..., 1, N]|) * relative.
     """
     if total.is_cuda and missing_triton() is None:
         from kernels.exact_product_triton import certified_rounding
@@ -128,11 +126,12 @@ def _certified(
         def spread(part: Tensor) -> Tensor:
             return part.expand(*total.shape[:-2], *part.shape[-2:]).contiguous()
 
-        slack = None if slack is None else spread(slack)
-        return certified_rounding(total.contiguous(), spread(error_x), spread(error_w), slack, dtype)
-    error = error_x * error_w.mT
-    if slack is not None:
-        error = error + slack
+        addend = None if addend is None else spread(addend)
+        return certified_rounding(total.contiguous(), spread(squares_x), spread(squares_w), addend, relative, dtype)
+    error = squares_x.sqrt() * squares_w.sqrt().mT
+    if addend is not None:
+        error = error + addend.abs()
+    error = error * relative
     value, other_end = narrow(total + error, dtype), narrow(total - error, dtype)
     proven = (value == other_end) & (value.signbit() == other_end.signbit())
     return value, proven, value.numel() - int(proven.sum())

@@ -16,40 +16,43 @@ _TILE = 1024
 
 
 def widened(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """(rows in float64, sum of squares of each row) of contiguous [..., K] float32, bfloat16 or float16."""
+    """(rows in float64, sums of squares [..., 1]) of contiguous [..., K] float32, bfloat16 or float16."""
     wide = torch.empty_like(rows, dtype=torch.float64)
-    squares = rows.new_empty(rows.shape[:-1], dtype=torch.float64)
+    squares = rows.new_empty((*rows.shape[:-1], 1), dtype=torch.float64)
     if squares.numel():
         _widen[(squares.numel(),)](rows, wide, squares, rows.shape[-1], TILE=2048, num_warps=4)
     return wide, squares
 
 
 def certified_rounding(
-    total: Tensor, error_x: Tensor, error_w: Tensor, slack: Tensor | None, dtype: torch.dtype
+    total: Tensor, squares_x: Tensor, squares_w: Tensor, addend: Tensor | None, relative: float, dtype: torch.dtype
 ) -> tuple[Tensor, Tensor, int]:
-    """(R_dtype(total + e), mask of what is proven, how many are not), e[m, n] = error_x[m] * error_w[n] + slack[n].
+    """(R_dtype(total + e), mask of what is proven, how many are not).
 
+    e[m, n] = (sqrt(squares_x[m] * squares_w[n]) + |addend[n]|) * relative; `relative` may be rounded to float32.
     `total`: contiguous float64 [..., M, N]; the others are broadcast to total's leading dimensions, and contiguous.
     """
     m, n = total.shape[-2:]
     value = torch.empty_like(total, dtype=dtype)
     proven = torch.empty_like(total, dtype=torch.bool)
     left = torch.zeros((), dtype=torch.int32, device=total.device)
-    _round[(triton.cdiv(total.numel(), _TILE),)](
-        total,
-        error_x,
-        error_w,
-        error_w if slack is None else slack,
-        value,
-        proven,
-        left,
-        total.numel(),
-        m,
-        n,
-        HAS_SLACK=slack is not None,
-        TILE=_TILE,
-        enable_fp_fusion=False,
-    )
+    if total.numel():
+        _round[(triton.cdiv(total.numel(), _TILE),)](
+            total,
+            squares_x,
+            squares_w,
+            squares_w if addend is None else addend,
+            value,
+            proven,
+            left,
+            total.numel(),
+            m,
+            n,
+            relative,
+            HAS_ADDEND=addend is not None,
+            TILE=_TILE,
+            enable_fp_fusion=False,
+        )
     return value, proven, int(left)
 
 
@@ -72,19 +75,20 @@ def _narrow(t, DTYPE: tl.constexpr):
     return _float64_to_odd_16(t).to(DTYPE)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["size", "m", "n"])
 def _round(
     total_ptr,
-    error_x_ptr,
-    error_w_ptr,
-    slack_ptr,
+    squares_x_ptr,
+    squares_w_ptr,
+    addend_ptr,
     value_ptr,
     proven_ptr,
     left_ptr,
     size,
     m,
     n,
-    HAS_SLACK: tl.constexpr,
+    relative,
+    HAS_ADDEND: tl.constexpr,
     TILE: tl.constexpr,
 ):
     DTYPE: tl.constexpr = value_ptr.dtype.element_ty
@@ -93,9 +97,12 @@ def _round(
     row = place // n
     column = (row // m) * n + place % n
     total = tl.load(total_ptr + place, mask=there, other=0.0)
-    error = tl.load(error_x_ptr + row, mask=there, other=0.0) * tl.load(error_w_ptr + column, mask=there, other=0.0)
-    if HAS_SLACK:
-        error += tl.load(slack_ptr + column, mask=there, other=0.0)
+    squares_x = tl.load(squares_x_ptr + row, mask=there, other=0.0)
+    squares_w = tl.load(squares_w_ptr + column, mask=there, other=0.0)
+    error = tl.sqrt(squares_x * squares_w)
+    if HAS_ADDEND:
+        error += tl.abs(tl.load(addend_ptr + column, mask=there, other=0.0))
+    error *= relative.to(tl.float64)
     value, other_end = _narrow(total + error, DTYPE), _narrow(total - error, DTYPE)
     wide, wide_other = value.to(tl.float32), other_end.to(tl.float32)
     same_sign = (wide.to(tl.int32, bitcast=True) ^ wide_other.to(tl.int32, bitcast=True)) >= 0
