@@ -9,6 +9,7 @@ from reports.coverage import Coverage, coverage
 from reports.detection import Detections, detections
 from reports.findings import FIRST_STAGES, NO_STAGE, NO_ULP
 from reports.load import VERDICTS, Sheet
+from reports.mutants import Mutants, mutants
 from reports.signatures import SignatureRow, signature_rows
 from reports.summary import sentence, unrun_reasons
 
@@ -46,6 +47,7 @@ class Page:
     top: tuple[Mismatch, ...]
     ledger: tuple[Row, ...]
     detections: Detections
+    mutants: Mutants
 
 
 def page(sheet: Sheet) -> Page:
@@ -62,6 +64,7 @@ def page(sheet: Sheet) -> Page:
         top=tuple(mismatch(sheet, finding) for finding in sheet.findings.foremost(TOP)),
         ledger=tuple(row for row in read_ledger(LEDGER_FILE) if row.id in named),
         detections=detections(run),
+        mutants=mutants(run),
     )
 
 

@@ -41,6 +41,7 @@ def twin(page: Page) -> dict[str, Any]:
         "environment": asdict(manifest.environment),
         "signatures": [_signature(row) for row in page.signatures],
         "detections": [asdict(row) for row in page.detections.rows],
+        "mutants": [asdict(row) for row in page.mutants.rows],
         "mismatches": [_facts(mismatch(sheet, finding)) for finding in range(len(sheet.findings))],
         "made": made(page),
     }

@@ -17,7 +17,7 @@ Spoil = Callable[[Tensor], Tensor]
 
 @dataclass(slots=True, kw_only=True, eq=False)  # a backend, whose protocol has plain attributes
 class CarriedOut:
-    """The engine's PTQ under `scheme`; spoiled = what becomes of the tensor of a stage."""
+    """The engine under `scheme`, by default its PTQ; spoiled = what becomes of the tensor of a stage."""
 
     scheme: QuantScheme
     spoiled: Mapping[str, Spoil] = field(default_factory=dict)
@@ -27,8 +27,18 @@ class CarriedOut:
     def unrun(self, lane: Lane) -> str | None:
         return None
 
-    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
-        computed = EngineBackend().trace(Lane(backend="engine", flow=Flow.PTQ), layer, x, self.scheme, steps)
+    def trace(
+        self,
+        lane: Lane,
+        layer: nn.Module,
+        x: Tensor,
+        scheme: QuantScheme,
+        steps: int = 0,
+        *,
+        gradients: bool = False,
+    ) -> Trace:
+        own = replace(lane, backend="engine")
+        computed = EngineBackend().trace(own, layer, x, self.scheme, steps, gradients=gradients)
         return Trace(
             replace(stage, tensor=self.spoiled[stage.name](stage.tensor)) if stage.name in self.spoiled else stage
             for stage in computed

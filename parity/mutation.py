@@ -1,0 +1,66 @@
+"""mutants.json of a run = the score of the tester: every mutant planted in it, and what caught it.
+
+Plain frozen values: no tensor, no torch.
+"""
+
+import json
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from parity.whole_file import StoreError, write_whole
+
+FILE_NAME: Final = "mutants.json"
+SCHEMA: Final = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mutation:
+    """One mutant. caught_by = where it was seen, "" where nowhere; proof = why nothing can see it, "" where unknown.
+
+    kind: rules, product (one decision at another value), comparator, judge, ledger (a part of the harness gone wrong).
+    """
+
+    kind: str
+    name: str
+    caught_by: str = ""
+    proof: str = ""
+
+    @property
+    def survives(self) -> bool:
+        """Neither caught nor proved equivalent."""
+        return not self.caught_by and not self.proof
+
+
+def write_mutations(directory: Path, found: Iterable[Mutation]) -> Path:
+    """The file, written whole into a run directory. Raises StoreError."""
+    path = directory / FILE_NAME
+    rows = [asdict(each) for each in found]
+    write_whole(path, (json.dumps({"schema": SCHEMA, "rows": rows}, indent=1) + "\n").encode())
+    return path
+
+
+def read_mutations(directory: Path) -> tuple[Mutation, ...]:
+    """What a run directory holds; () where it has no such file. Raises StoreError for one that cannot be read."""
+    path = directory / FILE_NAME
+    if not path.exists():
+        return ()
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+        if facts["schema"] != SCHEMA:
+            raise StoreError(f"{path} has schema {facts['schema']!r}; this version reads {SCHEMA}.")
+        return tuple(Mutation(**row) for row in facts["rows"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise StoreError(f"{path} cannot be read: {error}.") from error
+
+
+def score(found: Iterable[Mutation]) -> str:
+    """`134 of 136 mutants are caught, 2 are proved equivalent, 0 survive (rules 89, ...).`"""
+    rows = tuple(found)
+    caught = sum(bool(row.caught_by) for row in rows)
+    proved = sum(bool(row.proof) for row in rows if not row.caught_by)
+    kinds = {kind: sum(row.kind == kind for row in rows) for kind in dict.fromkeys(row.kind for row in rows)}
+    told = ", ".join(f"{kind} {n}" for kind, n in kinds.items())
+    survive = sum(row.survives for row in rows)
+    return f"{caught} of {len(rows)} mutants are caught, {proved} are proved equivalent, {survive} survive ({told})."
