@@ -66,6 +66,7 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
                     "xnnpack_recipe",
                     "int4_weight_only",
                     "stretched_intx_weight_only",
+                    "int4_weight_only_embedding",
                 ),
                 meaning="the named scheme that every other axis starts from",
             ),
@@ -189,6 +190,8 @@ PRESETS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "eps": "normal",
             "aeps": "",
         },
+        "int4_weight_only_embedding": _DYNAMIC
+        | {"act": "none", "bits": "4", "group": "32", "scale": "fp32", "ascale": "", "eps": "normal", "aeps": ""},
     }
 )
 

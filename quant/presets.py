@@ -178,6 +178,17 @@ def int4_weight_only(
     return QuantScheme(weight=weight, product=product)
 
 
+def int4_weight_only_embedding(
+    *,
+    group_size: int | None = 32,
+    scale_dtype: ScaleDtype = torch.float32,
+    weight_eps: float | EpsOf | None = None,
+    rules: Rules | str = "engine",
+) -> QuantScheme:
+    """Symmetric int4 tables in groups, scales in fp32 whatever the model's dtype, rows looked up in the model's."""
+    return intx_weight_only(bits=4, group_size=group_size, scale_dtype=scale_dtype, weight_eps=weight_eps, rules=rules)
+
+
 def stretched_intx_weight_only(
     *,
     bits: int = 4,

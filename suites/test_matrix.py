@@ -37,6 +37,8 @@ def test_premerge_runs_the_full_product_of_the_numeric_axes() -> None:
         for cell in plan().cells[: plan().protected]
     }
     for point in product(PRESETS, FLOATS, SCALES, ("int", "float", "none"), EPSES):
+        if point[0] == "int4_weight_only_embedding":
+            continue  # whose weights are those of intx_weight_only
         if PRESETS[point[0]]["mapping"] == "stretched":
             assert (*point, "cpu", "directed") in found or point[3] != "int"
             continue

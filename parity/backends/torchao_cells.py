@@ -29,6 +29,7 @@ _CHOSEN_BY_RULES: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType(
         "xnnpack_recipe": (),
         "int4_weight_only": ("scale", "ascale", "aeps"),
         "stretched_intx_weight_only": ("scale", "ascale", "eps", "aeps"),
+        "int4_weight_only_embedding": ("ascale", "eps", "aeps"),
     }
 )
 _OWN_CHOICE: Final = MappingProxyType(
