@@ -41,6 +41,11 @@ class Explanation:
     reason: str = ""
 
     @property
+    def cause(self) -> str:
+        """The decisions as a record and its signature hold them; "" where none reproduces the difference."""
+        return _told(self.causes)
+
+    @property
     def sentence(self) -> str:
         """`weight.codes first; explained by code_division: divide against reciprocal_multiply`."""
         if self.first_stage is None:

@@ -16,8 +16,10 @@ from parity.columns import edge_records, edge_table, lane_records, lane_table
 from parity.comparison import Comparison
 from parity.environment import environment
 from parity.manifest import Manifest, RunStatus
-from parity.record import EdgeRecord, LaneRecord
+from parity.record import ByStage, EdgeRecord, LaneRecord
+from parity.signature import with_cause
 from parity.store import RunWriter
+from parity.verdicts import Verdict
 
 
 class SessionReport:
@@ -35,19 +37,7 @@ class SessionReport:
             for record in comparison.layers.values() or (comparison,):
                 self._seen[test] += 1
                 cell = test if self._seen[test] == 1 else f"{test} #{self._seen[test]}"
-                differs = any(not diff.identical for diff in record.stages)
-                self._edges.append(
-                    EdgeRecord(
-                        cell=cell,
-                        edge=record.edge,
-                        verdict=record.verdict,
-                        contract=record.contract,
-                        first_stage=record.first_stage,
-                        stages=record.stages if differs else type(record.stages)(),
-                        signature=record.signature,
-                        message=record.message or f"{record.cell}; {record.rerun}",
-                    )
-                )
+                self._edges.append(_edge(cell, record))
                 self._lanes += [replace(lane, cell=cell) for lane in record.lanes]
 
     def to_bytes(self) -> tuple[bytes, bytes]:
@@ -77,6 +67,32 @@ class SessionReport:
             writer.write("0", _once(self._lanes), self._edges)
         writer.close(RunStatus.INCOMPLETE if self.lost else RunStatus.COMPLETE, cut=self.lost)
         return written(directory)
+
+
+def _edge(cell: str, record: Comparison) -> EdgeRecord:
+    """The record as a run holds it: no stages where all are equal, and the cause of a divergence."""
+    differs = any(not diff.identical for diff in record.stages)
+    plain = EdgeRecord(
+        cell=cell,
+        edge=record.edge,
+        verdict=record.verdict,
+        contract=record.contract,
+        first_stage=record.first_stage,
+        stages=record.stages if differs else ByStage(),
+        signature=record.signature,
+        message=record.message or f"{record.cell}; {record.rerun}",
+    )
+    return plain if record.verdict is not Verdict.DIVERGED else with_cause(plain, _cause(record))
+
+
+def _cause(record: Comparison) -> str:
+    """What explains it, or "" where that is not known."""
+    from parity.explain import explain
+
+    try:
+        return explain(record).cause if record.stages else ""
+    except ValueError:  # lanes that raise have no bits to explain
+        return ""
 
 
 def _once(lanes: Iterable[LaneRecord]) -> list[LaneRecord]:

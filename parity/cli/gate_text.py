@@ -8,6 +8,7 @@ from parity.cli.terminal import table
 from parity.explanation import cause_sentence
 from parity.gate.changes import Kind
 from parity.gate.gate import Gate
+from parity.rerun import rerun
 
 
 def text(gate: Gate) -> Iterator[str]:
@@ -23,7 +24,7 @@ def text(gate: Gate) -> Iterator[str]:
     for change in told:
         yield from ("", f"{change.kind}: {change.pairs:,} x {change.parts.edge}")
         yield f"    {cause_sentence(change.parts.first_stage, change.parts.cause)}"
-        yield f"    parity replay {change.cell}"
+        yield f"    {rerun(change.cell)}"
     cells = gate.cells
     yield ""
     yield f"{cells.common:,} cells common, {cells.new:,} new, {cells.gone:,} gone"

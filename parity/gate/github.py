@@ -8,6 +8,7 @@ from typing import Final
 from parity.explanation import cause_sentence
 from parity.gate.changes import GRAVE, Kind
 from parity.gate.gate import Gate
+from parity.rerun import rerun
 
 # GitHub shows ten errors of a step; the last of ours says how many are left out.
 MOST: Final = 10
@@ -31,7 +32,7 @@ def _errors(gate: Gate) -> Iterator[tuple[str, str]]:
         yield "parity: a rule moved", rule.told
     for move in gate.moves:
         cells = f"{len(move.cells):,} cells, {move.outputs:,} of them to the output"
-        yield f"parity: {move.stage} moved", f"{move.lane} in {cells}; for example parity replay {move.example}"
+        yield f"parity: {move.stage} moved", f"{move.lane} in {cells}; for example {rerun(move.example)}"
     for change in gate.changes:
         if change.kind in GRAVE and change.red:
             why = cause_sentence(change.parts.first_stage, change.parts.cause)

@@ -10,6 +10,7 @@ from xml.etree import ElementTree
 from parity.explanation import cause_sentence
 from parity.gate.changes import Kind
 from parity.gate.gate import Gate
+from parity.rerun import rerun
 
 # XML 1.0 has no way at all to write these.
 _UNWRITABLE: Final = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -50,11 +51,11 @@ def _cases(gate: Gate) -> Iterator[_Case]:
     for rule in gate.rules:
         yield _Case("rules", " and ".join(f"{flip.rules}.{flip.field}" for flip in rule.flips), failure=rule.told)
     for move in gate.moves:
-        text = f"{len(move.cells):,} cells, {move.outputs:,} outputs; parity replay {move.example}"
+        text = f"{len(move.cells):,} cells, {move.outputs:,} outputs; {rerun(move.example)}"
         yield _Case("moved bits", f"{move.lane} at {move.stage}", failure=text)
     for change in gate.changes:
         why = f"{change.kind}: {change.pairs:,} pairs, {cause_sentence(change.parts.first_stage, change.parts.cause)}"
-        told = f"{why}; parity replay {change.cell}"
+        told = f"{why}; {rerun(change.cell)}"
         fixed = change.kind is Kind.FIXED and bool(change.rows)
         ledger = f"remove {', '.join(change.rows)} from the ledger" if fixed else ""
         yield _Case("signatures", change.signature, failure=told if change.red else ledger)

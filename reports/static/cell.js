@@ -17,7 +17,7 @@ async function showCell(sheet, container, cell, edge, state) {
   container.replaceChildren(
     cellHead(sheet, cell, state),
     axisList(sheet, cell),
-    commandLine(`parity replay ${shellWord(cellId(sheet, cell))}`),
+    commandLine(rerun(cellId(sheet, cell))),
     edgeTabs(sheet, cell, edge),
     element("section", { class: "edge", "aria-label": sheet.edges[edge] },
       edgeSentence(sheet, cell, edge, finding, detail),
@@ -148,4 +148,9 @@ function lanesView(detail) {
     element("td", {}, record.message || record.coverage.filter(([, n]) => n).map(([name, n]) => `${name.replaceAll("_", " ")} ${count(n)}`).join(", "))));
   return element("section", { class: "lanes" }, element("h3", {}, "Lanes and what their inputs visited"),
     element("table", { class: "rows" }, element("caption", { class: "unseen" }, "Lanes"), element("tbody", {}, rows)));
+}
+
+// As parity.rerun: a test's name is run again by pytest, a cell of the matrix by parity replay.
+function rerun(id) {
+  return id.includes("::") ? `pytest ${shellWord(id.replace(/ #[0-9]+$/, ""))}` : `parity replay ${shellWord(id)}`;
 }
