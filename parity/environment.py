@@ -8,10 +8,11 @@ import re
 import subprocess
 import sys
 from hashlib import blake2b
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import EntryPoint, PackageNotFoundError, entry_points, version
 from pathlib import Path
 from typing import Final
 
+from parity.backends.names import GROUP
 from parity.setting import Environment, Fact, difference, subject_difference
 
 __all__ = ["Environment", "difference", "environment", "flushes_subnormals", "subject_difference"]
@@ -73,7 +74,14 @@ def _subject() -> dict[str, Fact]:
         # Two dirty trees of one commit are two subjects.
         "engine_changes": changes,
         "torchao": _version("torchao"),
+        # A backend of somebody else is a subject under its own name: what a gate may ask to differ.
+        **{point.name: _announced(point) for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)},
     }
+
+
+def _announced(point: EntryPoint) -> str:
+    """The distribution that announces a backend, and its version."""
+    return "unknown" if point.dist is None else f"{point.dist.name} {point.dist.version}"
 
 
 def _cpu() -> tuple[str, str]:
