@@ -10,6 +10,7 @@ from typing import Any, Final
 import torch
 
 from parity.bits import dtype_name
+from parity.equivalences import merged
 from quant import Mapping as RangeMapping
 from quant import PerAxis, PerGroup, PerRow, PerTensor, PerToken, Rules, TensorScheme, ZeroPointDomain
 from quant import decisions as d
@@ -125,30 +126,32 @@ def flips_of(
 
 def _class_of(scheme: ResolvedScheme, dtype: torch.dtype, field: str) -> object:
     """What a decision comes to: two of its values with equal results are provably one."""
-    rules = scheme.rules
-    value = getattr(rules, field)
+    value = getattr(scheme.rules, field)
+    own, name = _resolved(scheme, dtype, field), str(value)
+    if isinstance(own, torch.dtype) and field in ("qparam_dtype", "code_dtype", "rescale_dtype"):
+        promoted = field == "rescale_dtype" and own is torch.promote_types(dtype, scheme.scale_dtype)
+        name = "promoted" if promoted else dtype_name(own)
+    return merged(scheme, dtype, field, name) or own
+
+
+def _resolved(scheme: ResolvedScheme, dtype: torch.dtype, field: str) -> object:
+    """The dtype or dtypes that a decision comes to, or its value."""
+    value = getattr(scheme.rules, field)
     if field == "qparam_dtype":
         return qparam_dtype_of(scheme, dtype)
     if field == "code_dtype":
-        promoted = value is d.CodeDtype.PROMOTED
         quotient = code_dtype_of(scheme, dtype)
         if scheme.zero_point_domain is not ZeroPointDomain.FLOAT:
             return quotient
-        offset = scheme.scale_dtype if promoted else quotient
+        offset = scheme.scale_dtype if value is d.CodeDtype.PROMOTED else quotient
         return quotient_dtype_of(scheme, dtype), origin_dtype_of(scheme, dtype), offset
-    if field == "float_rescale_dtype":
+    if field in ("rescale_dtype", "float_rescale_dtype"):
         return rescale_dtype_of(scheme, dtype)
-    if field == "rescale_dtype":
-        # A product of exact operands that is rounded to fp32 and then to O, or to O at once, is the same.
-        wide = torch.promote_types(dtype, scheme.scale_dtype)
-        exact = rescale_dtype_of(scheme, dtype) is wide and wide is not torch.float64 and scheme.bits <= 8
-        return torch.float32 if exact else rescale_dtype_of(scheme, dtype)
     if field == "subtract_dtype":
         resolved = {"output": dtype, "scale": scheme.scale_dtype, "float32": torch.float32}
         return resolved.get(value.value, value)
     if field == "zero_point_add_dtype":
-        wide = code_dtype_of(scheme, dtype)
-        z = scheme.zero_point_dtype
+        wide, z = code_dtype_of(scheme, dtype), scheme.zero_point_dtype
         if value is d.ZeroPointAddDtype.PROMOTED and z is not None:
             return torch.promote_types(wide, z)
         return wide if value is d.ZeroPointAddDtype.CODE else torch.float32

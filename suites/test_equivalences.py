@@ -1,119 +1,159 @@
-"""torchao 0.18's own equivalences, bit for bit: 216 linear, 216 embedding, 27 + 27 legacy, each disagreement explained.
-
-CI runs a slice in which any two of bits, group, scale dtype and model dtype occur together; the nightly suite runs all.
-"""
+"""Values that are said to be one: proved over 16-bit operands, tried on every kind of input, each condition needed."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
 
 import pytest
+import torch
+from torch import Tensor
 
-from parity.backends.torchao_package import unusable
-from suites.equivalences import DTYPES, EQUIVALENCES, LANES, Equivalence, compared, explained, first_stage
+from parity.cli.claim_choice import chosen_claims
+from parity.equivalences import EQUIVALENCES, Equivalence, merged
+from parity.flips import flips_of
+from parity.proving.claim import Claim
+from parity.proving.counter import LanesCounter
+from parity.proving.prove import prove
+from parity.proving.space import space_of
+from quant.rule_sets import RULE_SETS
+from quant.scheme import ResolvedScheme
+from suites.directed_groups import directed
+from suites.quant_stages import Stages, differing, stages_of
+from suites.test_rules import schemes
 
-pytestmark = pytest.mark.skipif(unusable() is not None, reason=unusable() or "")
-
-OTHERS = [(test, other) for test, lanes in LANES.items() for other in lanes[1:]]
-NAMES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
-SMALLEST_NORMAL = {"fp32": "2**-126", "bf16": "2**-126", "fp16": "2**-14"}
-
-# (family, test, other lane) -> how many combinations are identical, of how many. torchao's tests demand as much of
-# 72 + 216 + 27 + 27 combinations, by outputs on random inputs; of the other 144 linear ones they demand 35 dB.
-IDENTICAL = {
-    ("random", "linear", "torchao:ptq"): (72, 216),
-    ("random", "linear", "torchao:qat_convert"): (72, 216),
-    ("random", "embedding", "torchao:ptq"): (216, 216),
-    ("random", "embedding", "torchao:qat_convert"): (216, 216),
-    ("random", "legacy_linear", "torchao_8da4w:qat_convert"): (27, 27),
-    ("random", "legacy_linear", "torchao:ptq"): (9, 27),
-    ("random", "legacy_embedding", "torchao_8da4w:qat_convert"): (27, 27),
-    ("random", "legacy_embedding", "torchao:ptq"): (27, 27),
-    ("directed", "linear", "torchao:ptq"): (72, 216),
-    ("directed", "linear", "torchao:qat_convert"): (72, 216),
-    ("directed", "embedding", "torchao:ptq"): (168, 216),
-    ("directed", "embedding", "torchao:qat_convert"): (168, 216),
-    ("directed", "legacy_linear", "torchao_8da4w:qat_convert"): (21, 27),
-    ("directed", "legacy_linear", "torchao:ptq"): (0, 27),
-    ("directed", "legacy_embedding", "torchao_8da4w:qat_convert"): (21, 27),
-    ("directed", "legacy_embedding", "torchao:ptq"): (21, 27),
+CLAIMS = sorted({words for row in EQUIVALENCES for words in row.proved_by})
+GRADIENT: Stages = {"gradient": None}  # a proof is of forward steps
+FORWARD = {"gradient_product": "identity", "float_gradient_product": "identity"}
+RULES = {
+    name: replace(rules.with_values(**FORWARD), refuse_lossy=False)
+    for name, rules in RULE_SETS.items()
+    if name in ("engine", "torchao", "inductor")
 }
+RULES["kept"] = RULES["engine"].with_values(float_rescale_dtype="float32")
 
 
-def causes_of(combination: Equivalence, other: str, family: str) -> set[tuple[str, str, str]]:
-    """What the flows do otherwise: the scale dtype and the eps of a token, and NaN codes, which PTQ cannot store."""
-    causes = set()
-    directed, dtype, own = family == "directed", combination.dtype, NAMES[combination.dtype]
-    if combination.test == "linear" and dtype != combination.scale:
-        causes.add(("scheme.scale_dtype", NAMES[combination.scale], own))
-    if (combination.test, other) == ("legacy_linear", "torchao:ptq"):
-        if dtype != "fp32":
-            causes.add(("scheme.scale_dtype", "float32", own))
-        if directed:  # some tokens are small enough for eps to act
-            causes.add(("scheme.eps", "2**-23", SMALLEST_NORMAL[dtype]))
-    if directed and combination.scale == "fp16" and dtype != "fp16":  # 2**-126 is 0 in fp16: scales vanish
-        causes.add(("flow", "qat_prepare", other.partition(":")[2]))
-    return causes
+each_row = pytest.mark.parametrize("row", EQUIVALENCES, ids=lambda row: f"{row.field}-{'-'.join(row.values)}")
 
 
-def slice_of(test: str) -> Iterator[Equivalence]:
-    """Any two values of bits, group, scale and dtype together, in a third of the combinations."""
-    groups = list(dict.fromkeys(combination.group for combination in EQUIVALENCES[test]))
-    for combination in EQUIVALENCES[test]:
-        turn = combination.bits + list(DTYPES).index(combination.scale) + list(DTYPES).index(combination.dtype)
-        if groups.index(combination.group) == turn % len(groups):
-            yield combination
+def claims_of(words: str) -> tuple[Claim, ...]:
+    """What `parity prove WORDS` would prove."""
+    rules, _, options = words.partition(" --")
+    given = dict(option.split(" ") for option in options.split(" --")) if options else {}
+    known: dict[str, Any] = dict.fromkeys(
+        ("against", "step", "dtype", "scale", "domain", "bits", "zero_point", "mapping")
+    )
+    return chosen_claims(
+        rules.split(" "), tier="premerge", **known | {k.replace("-", "_"): v for k, v in given.items()}
+    )
 
 
-@pytest.mark.parametrize(("test", "other"), OTHERS)
-def test_lanes_part_exactly_where_torchao_was_told_something_else(test: str, other: str) -> None:
-    for combination in slice_of(test):
-        parted = first_stage(compared(combination, other, "random"))
-        assert bool(parted) == bool(causes_of(combination, other, "random")), f"{combination}: {parted}"
-
-
-@pytest.mark.parametrize(("test", "other"), OTHERS)
-@pytest.mark.parametrize("family", ["random", "directed"])
-def test_a_disagreement_is_explained_by_what_each_lane_was_told(test: str, other: str, family: str) -> None:
-    for combination in (each for each in slice_of(test) if each.bits == 4):
-        check_explained(combination, other, family)
-
-
-def check_explained(combination: Equivalence, other: str, family: str) -> bool:
-    """Whether the lanes are identical; where they part, every differing element must be reproduced by the causes."""
-    pair, expected = compared(combination, other, family), causes_of(combination, other, family)
-    if not first_stage(pair):
-        assert expected == set(), f"{combination} has the same bits now; strike it from the causes"
-        return True
-    explanation = explained(pair, combination)
-    assert explanation.explained == 1.0, f"{combination}: {explanation.sentence}"
-    assert set(explanation.causes) == expected, f"{combination}: {explanation.sentence}"
-    return False
-
-
-def test_the_slice_holds_every_pair_of_values() -> None:
-    for test, combinations in EQUIVALENCES.items():
-        parts = [[(c.bits, c.group, c.scale, c.dtype) for c in each] for each in (combinations, tuple(slice_of(test)))]
-        for i in range(4):
-            for j in range(i):
-                whole, sliced = ({(row[i], row[j]) for row in rows} for rows in parts)
-                assert whole == sliced, f"{test}: axes {j} and {i}"
-
-
-def test_the_combinations_are_torchaos() -> None:
-    assert {test: len(combinations) for test, combinations in EQUIVALENCES.items()} == {
-        "linear": 216,
-        "embedding": 216,
-        "legacy_linear": 27,
-        "legacy_embedding": 27,
-    }
-    assert sum(c.dtype == c.scale for c in EQUIVALENCES["linear"]) == 72
+@pytest.mark.parametrize("words", CLAIMS)
+def test_a_share_of_every_proof(words: str) -> None:
+    for claim in claims_of(words):
+        counter, n = LanesCounter.of(claim), space_of(claim).slices
+        for first in (0, n // 2, n - 2):
+            assert counter.count(range(first, first + 2)).differing == ()
 
 
 @pytest.mark.nightly
-@pytest.mark.timeout(1800)
-@pytest.mark.parametrize(("test", "other"), OTHERS)
-@pytest.mark.parametrize("family", ["random", "directed"])
-def test_every_combination_is_identical_or_explained(test: str, other: str, family: str) -> None:
-    found = [check_explained(combination, other, family) for combination in EQUIVALENCES[test]]
-    assert (sum(found), len(found)) == IDENTICAL[family, test, other]
+@pytest.mark.parametrize("claim", [claim for words in CLAIMS for claim in claims_of(words)], ids=lambda claim: claim.id)
+def test_every_proof(claim: Claim) -> None:
+    proof = prove(claim)
+    assert proof.proved, proof.sentence
+
+
+@each_row
+def test_proofs_are_of_what_the_row_says(row: Equivalence) -> None:
+    """Both parties of each proof meet the condition, so it never reads the field itself, and have two of its values."""
+    for claim in (claim for words in row.proved_by for claim in claims_of(words)):
+        values = []
+        for party in (claim.a, claim.b):
+            assert row.holds(replace(claim.scheme(party), rules=_storing(claim, row, party.rules)), claim.torch_dtype)
+            values.append(str(getattr(party.rules, row.field)))
+        assert len({*values}) == 2
+        assert {*values} <= {*row.values}
+
+
+def _storing(claim: Claim, row: Equivalence, rules: Any) -> Any:
+    """A proof of quantize sees stored codes alone, whatever prepare keeps."""
+    return rules.with_values(code_cast="integer")
+
+
+def cases() -> Iterator[tuple[ResolvedScheme, torch.dtype]]:
+    """Legal schemes of every kind, with an eps that every dtype holds."""
+    for rules in RULES.values():
+        for scheme, dtype in schemes(rules):
+            yield replace(scheme, eps=2.0**-10).resolved(dtype), dtype
+
+
+def tried(row: Equivalence, limit: int | None) -> None:
+    """At most so many schemes for which a row holds, spread over all of them."""
+    held = [(scheme, dtype) for scheme, dtype in cases() if row.holds(scheme, dtype)]
+    parted = 0
+    for scheme, dtype in held[:: 1 if limit is None else -(-len(held) // limit)]:
+        x = directed(scheme, dtype, finite=False)
+        made = [(value, stages) for value in row.values if (stages := _stages(scheme, row.field, value, x)) is not None]
+        for value, stages in made[1:]:
+            assert differing(made[0][1] | GRADIENT, stages | GRADIENT) == [], (made[0][0], value, scheme, dtype)
+            parted += 1
+    assert parted
+
+
+def _stages(scheme: ResolvedScheme, field: str, value: str, x: Tensor) -> Stages | None:
+    """None where the value excludes another decision."""
+    try:
+        rules = scheme.rules.with_values(**{field: value})
+        return stages_of(replace(scheme, rules=rules), x, torch.zeros_like(x))
+    except ValueError:
+        return None
+
+
+@each_row
+def test_values_are_one_on_any_input(row: Equivalence) -> None:
+    """NaN and infinities among them, stored and pretended, of fp32 as well, where no proof can try everything."""
+    tried(row, limit=10)
+
+
+@pytest.mark.nightly
+@each_row
+def test_values_are_one_on_any_input_of_every_scheme(row: Equivalence) -> None:
+    tried(row, limit=None)
+
+
+KEPT = "engine,float_rescale_dtype=float32"
+
+
+# --- conditions are needed ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "symmetric_scale=doubled_over_span --step choose_qparams",  # 2 a overflows: a bf16 range in float32
+        f"rescale_fusion=fma --against {KEPT} --step dequantize --domain float --zero-point 15",  # so does 15 s
+        "code_dtype=input",  # a bf16 quotient is rounded to 8 bits
+        "eps_order=after_storage --against torchao --step choose_qparams --mapping asymmetric",  # z reads it unbounded
+    ],
+)
+def test_outside_its_condition_a_value_is_another(words: str) -> None:
+    (claim,) = claims_of(words)
+    counter, n = LanesCounter.of(claim), space_of(claim).slices
+    parts = (range(4), range(n // 2, n // 2 + 2), range(n - 2, n))
+    assert sum(counter.count(part).n_different for part in parts) > 0
+    field = words.partition("=")[0]
+    one, other = (
+        merged(claim.scheme(party), claim.torch_dtype, field, getattr(party.rules, field))
+        for party in (claim.a, claim.b)
+    )
+    assert one is None or one != other
+
+
+def test_attribution_tries_one_value_of_those_that_are_one() -> None:
+    (claim,) = claims_of("subtract_dtype=output")
+    tried_out = flips_of(claim.scheme(claim.b), torch.bfloat16, (4, 32), "dequantized")
+    found = {(flip.field, flip.value) for flip in tried_out}
+    assert not {flip for flip in found if flip[0] in ("subtract_dtype", "rescale_dtype", "zero_point_add_dtype")}
+    assert ("code_dtype", "promoted") in found
+    assert ("code_dtype", "float64") not in found

@@ -118,7 +118,11 @@ def test_flips_drawn_at_random_are_among_the_causes() -> None:
         assert scheme is not None
         base = forward_only(scheme.resolved(dtype))
         for flip in list(flips_of(base, dtype, (32, 64), "dequantized"))[::9]:
-            found = explained(CarriedOut(scheme=layer(flipped(base, [flip]))), layer(base), dtype)
+            try:
+                carried_out = CarriedOut(scheme=layer(flipped(base, [flip])))
+            except ValueError:  # it excludes another decision
+                continue
+            found = explained(carried_out, layer(base), dtype)
             if found.first_stage is not None:
                 told = [cause for causes in (found.causes, *found.undetermined) for cause in causes]
                 assert (flip.field, flip.value) in [(cause.field, cause.value_b) for cause in told], found.sentence
