@@ -6,6 +6,7 @@ import copy
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 
 import torch
@@ -157,4 +158,11 @@ def main(rank: int, folder: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), Path(sys.argv[2]))
+    import torch.distributed.fsdp  # before the fork: the compiler comes along with it, and takes seconds
+
+    forked = [get_context("fork").Process(target=main, args=(rank, Path(sys.argv[1]))) for rank in range(PROCESSES)]
+    for process in forked:
+        process.start()
+    for process in forked:
+        process.join()
+    sys.exit(max(abs(process.exitcode or 0) for process in forked))
