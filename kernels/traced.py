@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kernels.code_product import code_product
 from kernels.exact_product import exact_product
+from kernels.mean_magnitude import mean_magnitude
 from kernels.scattered_sums import scattered_sums
 
 
@@ -36,6 +37,14 @@ def summed_rows(rows: Tensor, indices: Tensor, n: int) -> Tensor:
     return scattered_sums(rows, indices, n)
 
 
+def mean_magnitudes(rows: Tensor, dtype: torch.dtype) -> Tensor:
+    """mean_magnitudes(rows, d) = mean_magnitude(rows, d), eager or traced."""
+    if torch.compiler.is_compiling():
+        result: Tensor = torch.ops.quant_parity.mean_magnitude(rows, dtype)
+        return result
+    return mean_magnitude(rows, dtype)
+
+
 @torch.library.custom_op(
     "quant_parity::exact_product",
     mutates_args=(),
@@ -57,6 +66,13 @@ def _scattered_sums(rows: Tensor, indices: Tensor, n: int) -> Tensor:
     return scattered_sums(rows, indices, n)
 
 
+@torch.library.custom_op(
+    "quant_parity::mean_magnitude", mutates_args=(), schema="(Tensor rows, ScalarType dtype) -> Tensor"
+)
+def _mean_magnitude(rows: Tensor, dtype: torch.dtype) -> Tensor:
+    return mean_magnitude(rows, dtype)
+
+
 @_exact_product.register_fake
 def _(x: Tensor, w: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     return x.new_empty(_shape(x, w), dtype=dtype)
@@ -70,6 +86,11 @@ def _(x: Tensor, w: Tensor) -> Tensor:
 @_scattered_sums.register_fake
 def _(rows: Tensor, indices: Tensor, n: int) -> Tensor:
     return rows.new_empty(n, rows.shape[-1])
+
+
+@_mean_magnitude.register_fake
+def _(rows: Tensor, dtype: torch.dtype) -> Tensor:
+    return rows.new_empty((*rows.shape[:-1], 1), dtype=dtype)
 
 
 def _shape(x: Tensor, w: Tensor) -> tuple[int, ...]:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from kernels.divide import divide
-from kernels.mean_magnitude import mean_magnitude
+from kernels.traced import mean_magnitudes
 from kernels.sequential_product import sequential_product
 from quant import decisions as d
 from quant.computed import qparam_dtype_of
@@ -38,7 +38,7 @@ def _mean(x: Tensor, reduced: tuple[int, ...], scheme: ResolvedScheme) -> Tensor
     kept = tuple(i for i in range(x.dim()) if i not in reduced)
     rows = x.permute(*kept, *reduced).reshape(*(x.shape[i] for i in kept), -1)
     if rules.mean_accumulate is d.MeanAccumulate.EXACT:
-        mean = mean_magnitude(rows, dtype)
+        mean = mean_magnitudes(rows, dtype)
     else:
         flat = rows.abs().reshape(-1, rows.shape[-1])
         ones = flat.new_ones(1, flat.shape[-1])

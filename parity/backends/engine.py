@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from kernels.availability import missing_triton
+from parity.backends.graphs import missing_graph, stages_in
 from parity.calibration import calibration_batches
 from parity.gradients import with_gradients
 from parity.lanes import Flow, Lane
@@ -39,9 +40,7 @@ class EngineBackend:
         """Why the lane's device or mode is not to be had here."""
         if lane.mode == "triton":
             return "the triton kernels run on cuda" if lane.device != "cuda" else missing_triton()
-        if lane.mode != "eager":
-            return f"the engine's {lane.mode} lane is not built"
-        return missing_device(lane.device)
+        return missing_device(lane.device) or missing_graph(lane.mode, lane.device)
 
     def trace(
         self,
@@ -74,13 +73,13 @@ class EngineBackend:
             prepared.eval()
             if lane.flow is Flow.QAT_PREPARE:
                 with torch.no_grad():
-                    trace = trace_of(prepared.stages(x), dtype)
+                    trace = trace_of(stages_in(lane.mode, prepared, x), dtype)
                 return with_gradients(trace, prepared, x) if gradients else trace
             if steps:  # what was learned must survive the checkpoint it is read from
                 prepared = _reloaded(prepared, scheme)
-            module = _through_state_dict(cast(Quantized, convert(prepared)), scheme)
+            module = through_state_dict(cast(Quantized, convert(prepared)), scheme)
         with torch.no_grad():
-            return trace_of(module.stages(x), dtype)
+            return trace_of(stages_in(lane.mode, module, x), dtype)
 
 
 def missing_device(device: str) -> str | None:
@@ -137,7 +136,7 @@ def _reloaded(prepared: Prepared, scheme: QuantScheme) -> Prepared:
     return other
 
 
-def _through_state_dict(module: Quantized, scheme: QuantScheme) -> Quantized:
+def through_state_dict(module: Quantized, scheme: QuantScheme) -> Quantized:
     """A second quantized layer that knows the first only through its state dict."""
     shape = tuple(cast(Tensor, module._buffers["weight_codes"]).shape)
     other: Quantized

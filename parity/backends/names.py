@@ -22,6 +22,7 @@ EPOCHS: Final = tuple(
 )
 BUILT_IN: Final = {
     "engine": "parity.backends.engine:EngineBackend",
+    "engine_subclass": "parity.backends.engine_subclass:EngineSubclassBackend",
     "torchao": "parity.backends.torchao:TorchaoBackend",
     "torchao_8da4w": "parity.backends.torchao:Torchao8da4wBackend",
     **{name: f"parity.backends.torchao_epochs:{name.upper()}" for name in EPOCHS},
