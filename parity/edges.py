@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from typing import Final
 
 from parity.backends.torchao_cells import LEGACY, TORCHAO, hard_coded, inexpressible
-from parity.cells import Cell, illegal_reason
+from parity.cells import Cell, cell_at, concrete, illegal_reason
 from parity.lanes import Flow, Lane
 
 EXACT = "exact"
+# Layers that are exported for comparison, in bfloat16: each costs two graphs, a third of a second to make.
+EXPORTED: Final = (
+    ("linear", "int8_dynamic_intx_weight"),
+    ("linear", "int4_weight_only"),
+    ("embedding", "int8_dynamic_intx_weight"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,8 +48,20 @@ def across_devices(backend: str, device: str) -> tuple[Edge, ...]:
 def across_modes(backend: str, device: str, mode: str) -> tuple[Edge, ...]:
     """Each flow on a device, eager, against the same flow there in another mode."""
     lanes = [Lane(backend=backend, flow=flow, device=device) for flow in Flow]
-    why = f"{mode} kernels give the bits of eager ones"
+    why = f"{mode} code gives the bits of eager code"
     return tuple(Edge(a=lane, b=replace(lane, mode=mode), why=why) for lane in lanes)
+
+
+def across_mechanisms() -> tuple[Edge, ...]:
+    """Both ways to prepare a model, before and after convert."""
+    return tuple(
+        Edge(
+            a=Lane(backend="engine", flow=flow),
+            b=Lane(backend="engine_subclass", flow=flow),
+            why="module swap and tensor subclass are one arithmetic",
+        )
+        for flow in (Flow.QAT_PREPARE, Flow.QAT_CONVERT)
+    )
 
 
 def against_engine(backend: str, rules: str, flows: tuple[Flow, ...]) -> tuple[Edge, ...]:
@@ -67,6 +86,10 @@ def edges_of(cell: Cell) -> tuple[Edge, ...]:
         return edges + across_devices("engine", device) + modes
     if illegal_reason(cell) is not None:
         return edges
+    if cell["grad"] == "yes" or _plain_half(cell):
+        edges += across_mechanisms() if concrete(cell)["act"] != "static" else ()
+    if _plain_half(cell) and (cell["op"], cell["preset"]) in EXPORTED:
+        edges += across_modes("engine", device, "exported")
     flows = _expressed(cell, TORCHAO)
     legacy = _expressed(cell, LEGACY)
     edges += triangle(TORCHAO, flows=flows) + against_engine(TORCHAO, "torchao", flows)
@@ -82,6 +105,12 @@ def edges_of(cell: Cell) -> tuple[Edge, ...]:
             ),
         )
     return edges
+
+
+def _plain_half(cell: Cell) -> bool:
+    """Whether a bfloat16 cell leaves everything but its preset, its layer and its inputs at the default."""
+    named = ("preset", "op", "family", "case")
+    return cell == cell_at({"dtype": "bf16", **{axis: cell[axis] for axis in named}})
 
 
 def _expressed(cell: Cell, backend: str) -> tuple[Flow, ...]:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from parity.aim import Aim
+from parity.backends.graphs import GRAPHS
 from parity.backends.registry import backend_named
 from parity.bits import dtype_name
 from parity.cells import Cell, illegal_reason
@@ -112,6 +113,7 @@ class _Configuration:
         digests = input_digests(inputs)
         device = cells[0]["device"]
         own = [lane for lane in lanes if lane.backend == "engine" and lane.rules is None and lane.device == device]
+        own = [lane for lane in own if lane.mode not in GRAPHS]
         plain = cells[0]["steps"] == "0" and cells[0]["grad"] == "no"
         stackable = legal and bool(own) and len(cells) > 1 and plain
         stacked: Stacked | None = None

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 
 from kernels.divide import divide
-from kernels.traced import mean_magnitudes
 from kernels.sequential_product import sequential_product
+from kernels.traced import mean_magnitudes
 from quant import decisions as d
 from quant.computed import qparam_dtype_of
 from quant.device import cast, op

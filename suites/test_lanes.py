@@ -145,6 +145,16 @@ def test_the_legacy_quantizer_is_held_to_the_rules_where_it_follows_them() -> No
     assert "torchao_8da4w:qat_prepare~torchao_8da4w:qat_convert" in left_to_torchao
 
 
+def test_graphs_and_mechanisms_are_compared_where_bfloat16_is_all_that_is_asked_for() -> None:
+    half = {str(edge) for edge in edges_of(cell_at({"dtype": "bf16"}))}
+    for flow in Flow:
+        assert f"engine:{flow}~engine:{flow}:cpu:exported" in half
+    assert "engine:qat_prepare~engine_subclass:qat_prepare" in half
+    assert not [edge for edge in map(str, edges_of(cell_at({}))) if "exported" in edge or "subclass" in edge]
+    assert "engine:qat_prepare~engine_subclass:qat_prepare" in map(str, edges_of(cell_at({"grad": "yes"})))
+    assert not [edge for edge in map(str, edges_of(cell_at({"grad": "yes", "act": "static"}))) if "subclass" in edge]
+
+
 def test_the_plan_reaches_every_kind_of_edge() -> None:
     shapes = {
         (edge.a.backend, edge.b.backend, edge.a.device == edge.b.device) for c in plan().cells for edge in edges_of(c)
@@ -152,6 +162,7 @@ def test_the_plan_reaches_every_kind_of_edge() -> None:
     assert shapes == {
         ("engine", "engine", True),
         ("engine", "engine", False),
+        ("engine", "engine_subclass", True),
         ("torchao", "torchao", True),
         ("torchao", "engine", True),
         ("torchao_8da4w", "torchao_8da4w", True),

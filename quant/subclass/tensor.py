@@ -42,7 +42,7 @@ class FakeQuantizedTensor(Shards, Tensor):
     def __init__(self, original: Tensor, scheme: QuantScheme, transposed: bool = False) -> None:
         self.original, self.scheme, self.transposed = original, scheme, transposed
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch leaves its own untyped
         scheme = self.scheme.weight
         way = ", transposed" if self.transposed else ""
         needs = ", requires_grad=True" if self.requires_grad else ""
