@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Final
 
+from parity.backends.names import EPOCHS
 from parity.backends.torchao_cells import LEGACY, TORCHAO, hard_coded, inexpressible
 from parity.cells import Cell, cell_at, concrete, illegal_reason
+from parity.epoch_cells import EPOCH_CELLS
 from parity.lanes import Flow, Lane
 
 EXACT = "exact"
@@ -17,6 +19,7 @@ EXPORTED: Final = (
     ("linear", "int4_weight_only"),
     ("embedding", "int8_dynamic_intx_weight"),
 )
+_EPOCH_CELLS = frozenset(EPOCH_CELLS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,6 +79,12 @@ def against_engine(backend: str, rules: str, flows: tuple[Flow, ...]) -> tuple[E
     )
 
 
+@cache
+def of_epochs() -> tuple[Edge, ...]:
+    """Prepare against convert in every epoch of torchao: what a pull request mended parts before it and not after."""
+    return tuple(edge for name in EPOCHS for edge in triangle(name, flows=(Flow.QAT_PREPARE, Flow.QAT_CONVERT)))
+
+
 @lru_cache(maxsize=65536)
 def edges_of(cell: Cell) -> tuple[Edge, ...]:
     """The edges judged on a cell. An illegal cell is offered to the engine alone: every flow must refuse it."""
@@ -104,7 +113,7 @@ def edges_of(cell: Cell) -> tuple[Edge, ...]:
                 why="both are torchao's 8da4w: PTQ is to give what was trained for",
             ),
         )
-    return edges
+    return edges + (of_epochs() if cell in _EPOCH_CELLS else ())
 
 
 def _plain_half(cell: Cell) -> bool:

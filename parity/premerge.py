@@ -11,6 +11,7 @@ from typing import Final
 from parity.arrays import read_array
 from parity.axes import AXES, FLOATS, PRESETS, SCALES
 from parity.cells import Cell, cell_at
+from parity.epoch_cells import EPOCH_CELLS
 
 DOMAINS: Final = ("int", "float", "none")
 EPSES: Final = tuple(value for value in AXES["eps"].values if value != AXES["eps"].default)
@@ -38,6 +39,7 @@ def premerge_parts() -> tuple[Part, ...]:
     for meaning, cells, protected in (
         ("every preset, layer and dtype, with every family of inputs", _presets(), True),
         ("the full product of dtype, scale, domain, eps and device for every preset", _full_product(), True),
+        ("the epochs of torchao, for every dtype of the model and of the scale", EPOCH_CELLS, True),
         ("illegal cells: any two values that exclude each other, and every reason alone", read_array("illegal"), True),
         ("gradients of prepare: any two axis values that are legal together", read_array("gradients"), False),
         ("a covering array: any three axis values that are legal together", read_array("premerge"), False),

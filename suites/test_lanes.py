@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from parity.axes import AXES
+from parity.backends.names import EPOCHS
 from parity.cells import Cell, cell_at, illegal_reason
 from parity.edges import Edge, edges_of
 from parity.lanes import DEVICES, MODES, Flow, Lane, lane, parse_lane
@@ -168,4 +169,5 @@ def test_the_plan_reaches_every_kind_of_edge() -> None:
         ("torchao_8da4w", "torchao_8da4w", True),
         ("torchao_8da4w", "engine", True),
         ("torchao", "torchao_8da4w", True),
+        *((epoch, epoch, True) for epoch in EPOCHS),
     }
