@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from quant.embedding import FakeQuantizedEmbedding
 from quant.learned import LearnedQParams
 from quant.linear import FakeQuantizedLinear
 from quant.observers import Observer
+from quant.switch import computing_in_float
 
 
 def calibrate(model: nn.Module, batches: Iterable[object]) -> nn.Module:
@@ -32,10 +32,7 @@ def calibrate(model: nn.Module, batches: Iterable[object]) -> nn.Module:
     if not layers:
         raise ValueError("no prepared layer's activation is observed or learned; there is nothing to calibrate")
     observers = {layer: _observer(layer) for layer in layers.values()}
-    with ExitStack() as stack:
-        for part in model.modules():
-            if isinstance(part, FakeQuantizedLinear | FakeQuantizedEmbedding):
-                stack.enter_context(_float(part))
+    with computing_in_float(model):
         run_observed(model, observers, batches)
     unmet = [name or "the layer" for name, layer in layers.items() if not int(observers[layer].batches)]
     if unmet:
@@ -76,17 +73,6 @@ def _observer(layer: FakeQuantizedLinear) -> Observer:
 def _observe(observer: Observer, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     x: Tensor = args[0] if args else kwargs["input"]
     observer.observe(x)
-
-
-@contextmanager
-def _float(layer: FakeQuantizedLinear | FakeQuantizedEmbedding) -> Iterator[None]:
-    """The layer without fake quantization, which is put back afterwards."""
-    was = layer.fake_quantization
-    layer.fake_quantization = False
-    try:
-        yield
-    finally:
-        layer.fake_quantization = was
 
 
 @contextmanager

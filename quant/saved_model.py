@@ -10,10 +10,11 @@ from typing import NoReturn
 import torch
 from torch import nn
 
-from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
-from quant.linear import FakeQuantizedLinear, QuantizedLinear
+from quant.embedding import QuantizedEmbedding
+from quant.linear import QuantizedLinear
 from quant.scheme import QuantScheme
 from quant.scheme_json import decode, encode
+from quant.switch import prepared_layers
 
 VERSION = 1
 METADATA_KEY = "quant"
@@ -100,9 +101,9 @@ class SavedModel:
 
 def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
     """Every quantized layer by its first name. Raises ValueError for a layer that is prepared only, and for none."""
-    for name, part in model.named_modules():
-        if isinstance(part, FakeQuantizedLinear | FakeQuantizedEmbedding):
-            raise ValueError(f"{name or 'the model'} is prepared and not yet quantized; convert(model) first")
+    prepared = next(prepared_layers(model), None)
+    if prepared is not None:
+        raise ValueError(f"{prepared[0] or 'the model'} is prepared and not yet quantized; convert(model) first")
     kinds = (QuantizedLinear, QuantizedEmbedding)
     found = {name: part for name, part in model.named_modules() if isinstance(part, kinds)}
     if not found:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from quant import (
+    Mechanism,
     QuantScheme,
     convert,
     disable_fake_quantization,
@@ -44,14 +45,15 @@ def differing(a: dict[str, Tensor], b: dict[str, Tensor]) -> list[str]:
     return [name for name in a if not same_bits(a[name], b[name])]
 
 
+@pytest.mark.parametrize("mechanism", Mechanism)
 @pytest.mark.parametrize("scheme", SCHEMES.values(), ids=SCHEMES)
 @pytest.mark.parametrize("padding_idx", [None, 2])
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_off_is_the_float_model_and_on_is_as_before(
-    scheme: QuantScheme, padding_idx: int | None, dtype: torch.dtype
+    scheme: QuantScheme, padding_idx: int | None, dtype: torch.dtype, mechanism: Mechanism
 ) -> None:
     plain = model(dtype, padding_idx)
-    prepared = prepare(copy.deepcopy(plain), scheme)
+    prepared = prepare(copy.deepcopy(plain), scheme, mechanism=mechanism)
     before = computed(prepared)
     assert "output" in differing(before, computed(plain))
     assert disable_fake_quantization(prepared) is prepared

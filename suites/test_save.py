@@ -283,6 +283,8 @@ def test_what_cannot_be_saved_is_refused(file: Path) -> None:
         save_quantized(Model(), file)
     with pytest.raises(ValueError, match=r"^table is prepared and not yet quantized; convert\(model\) first"):
         save_quantized(prepare(Model(), DYNAMIC), file)
+    with pytest.raises(ValueError, match=r"^table is prepared and not yet quantized; convert\(model\) first"):
+        save_quantized(prepare(Model(), DYNAMIC, mechanism="subclass"), file)
     assert not file.exists()
 
 
