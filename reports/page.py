@@ -10,6 +10,7 @@ from reports.detection import Detections, detections
 from reports.findings import FIRST_STAGES, NO_STAGE, NO_ULP
 from reports.load import VERDICTS, Sheet
 from reports.mutants import Mutants, mutants
+from reports.proofs import Proofs, proofs
 from reports.signatures import SignatureRow, signature_rows
 from reports.summary import sentence, unrun_reasons
 
@@ -48,6 +49,7 @@ class Page:
     ledger: tuple[Row, ...]
     detections: Detections
     mutants: Mutants
+    proofs: Proofs
 
 
 def page(sheet: Sheet) -> Page:
@@ -65,6 +67,7 @@ def page(sheet: Sheet) -> Page:
         ledger=tuple(row for row in read_ledger(LEDGER_FILE) if row.id in named),
         detections=detections(run),
         mutants=mutants(run),
+        proofs=proofs(run),
     )
 
 

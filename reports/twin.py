@@ -42,6 +42,7 @@ def twin(page: Page) -> dict[str, Any]:
         "signatures": [_signature(row) for row in page.signatures],
         "detections": [asdict(row) for row in page.detections.rows],
         "mutants": [asdict(row) for row in page.mutants.rows],
+        "proofs": [{**asdict(row), "proved": row.proved, "sentence": row.sentence} for row in page.proofs.rows],
         "mismatches": [_facts(mismatch(sheet, finding)) for finding in range(len(sheet.findings))],
         "made": made(page),
     }
