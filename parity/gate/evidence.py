@@ -2,43 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
-from subprocess import CompletedProcess
-from typing import Any, Protocol
+from typing import Any
 
+from parity.gate.code import Code
 from parity.gate.gate import Gate
 from parity.gate.measured import Measured
 from parity.gate.moves import Move
-from parity.gate.rule_moves import Declared, Flipped, RuleMove, declared_moves
+from parity.gate.rule_moves import Flipped, RuleMove, declared_moves
 from parity.gate.samples import Sample, chosen, samples
 from parity.store import Run
 
 # Outputs measured in tensors, of the moves that come first.
 MEASURED = 8
 
-# A revision's named sets as text, read by its own code.
-_DECLARED = """
-import json
-from dataclasses import fields
-from quant.rule_sets import PRODUCT_RULE_SETS, RULE_SETS
-sets = {name: {} for name in RULE_SETS}
-for known in (RULE_SETS, PRODUCT_RULE_SETS):
-    for name, rules in known.items():
-        sets[name].update({field.name: str(getattr(rules, field.name)) for field in fields(rules)})
-print(json.dumps(sets))
-"""
-
-
-class Runs(Protocol):
-    """A checkout that runs Python with its own packages."""
-
-    def python(self, *arguments: str, stdin: str = "") -> CompletedProcess[str]: ...
-
 
 def rules_moved(
-    found: Gate, before: Run, after: Run, base: Runs, own: Runs, lanes: Sequence[str] | None
+    found: Gate, before: Run, after: Run, base: Code, own: Code, lanes: Sequence[str] | None
 ) -> tuple[RuleMove, ...]:
     """Rules that the named sets declare otherwise now, tried on moved cells; then what explains the cells left over.
 
@@ -46,7 +26,7 @@ def rules_moved(
     declared does, every decision is tried alone: here against the baseline, then there against the candidate.
     """
     told: list[RuleMove] = []
-    declared = declared_moves(_declared(base), _declared(own))
+    declared = declared_moves(base.declared(), own.declared())
     pairs = chosen(found.moves)
     wanted, given = samples(before, pairs), samples(after, pairs)
     for name in dict.fromkeys([*(flip.rules for flip in declared), *(sample.rules for sample in wanted)]):
@@ -64,11 +44,10 @@ def rules_moved(
 
 
 def stages_measured(
-    found: Gate, before: Run, base: Runs, own: Runs, lanes: Sequence[str] | None
+    found: Gate, before: Run, base: Code, own: Code, lanes: Sequence[str] | None
 ) -> tuple[Measured, ...]:
     """The first moved stage and the output of a few moved cells, both revisions' tensors held against each other."""
     import torch
-    from safetensors.torch import load_file
 
     from parity.diff import diff_stage
 
@@ -76,14 +55,10 @@ def stages_measured(
     wanted = samples(before, [(move.example, move.lane) for move in moved])
     if not wanted:
         return ()
-    folder = before.directory.parent
-    sides = []
-    for name, checkout in (("baseline", base), ("candidate", own)):
-        out = folder / f"{name}.safetensors"
-        request = {**_request(before, wanted, lanes), "out": str(out)}
-        if checkout.python("-m", "parity.gate.stage_tensors", stdin=json.dumps(request)).returncode:
-            return ()
-        sides.append(load_file(out))
+    request = _request(before, wanted, lanes)
+    sides = [code.tensors(request) for code in (base, own)]
+    if not all(sides):
+        return ()
     told = []
     with torch.no_grad():
         for place, stage in _places(wanted, moved):
@@ -116,15 +91,15 @@ def _undeclared(
     before: Run,
     name: str,
     wanted: tuple[Sequence[Sample], Sequence[Sample]],
-    checkouts: tuple[Runs, Runs],
+    codes: tuple[Code, Code],
     lanes: Sequence[str] | None,
 ) -> Iterator[RuleMove]:
     """The first single decision that reproduces every sample of one side in the other side's code."""
-    (of_baseline, of_candidate), (base, own) = wanted, checkouts
-    for checkout, side in ((own, of_baseline), (base, of_candidate)):
-        whole = [one for one in _asked(checkout, before, side, lanes, None) if one["confirmed"] == len(side)]
+    (of_baseline, of_candidate), (base, own) = wanted, codes
+    for code, side in ((own, of_baseline), (base, of_candidate)):
+        whole = [one for one in _asked(code, before, side, lanes, None) if one["confirmed"] == len(side)]
         if whole:
-            flips = tuple(_flipped(name, flip, there=checkout is base) for flip in whole[0]["flips"])
+            flips = tuple(_flipped(name, flip, there=code is base) for flip in whole[0]["flips"])
             yield RuleMove(flips=flips, declared=False, tried=len(side), confirmed=len(side))
             return
 
@@ -136,28 +111,13 @@ def _flipped(name: str, flip: Sequence[str], *, there: bool) -> Flipped:
 
 
 def _asked(
-    checkout: Runs, run: Run, wanted: Iterable[Sample], lanes: Sequence[str] | None, flips: object
+    code: Code, run: Run, wanted: Iterable[Sample], lanes: Sequence[str] | None, flips: object
 ) -> list[dict[str, Any]]:
-    """The answer of parity.gate.reproduce in a checkout; [] from one that has no such module."""
+    """What the code answers; nothing where there is nothing to ask about."""
     request = {**_request(run, wanted, lanes), "flips": flips}
-    if not request["samples"]:
-        return []
-    done = checkout.python("-m", "parity.gate.reproduce", stdin=json.dumps(request))
-    answer: list[dict[str, Any]] = [] if done.returncode else json.loads(done.stdout)
-    return answer
+    return code.reproduced(request) if request["samples"] else []
 
 
 def _request(run: Run, wanted: Iterable[Sample], lanes: Sequence[str] | None) -> dict[str, Any]:
-    samples_told = [sample.to_json() for sample in wanted]
-    return {
-        "run": str(Path(run.directory).resolve()),
-        "lanes": None if lanes is None else list(lanes),
-        "samples": samples_told,
-    }
-
-
-def _declared(checkout: Runs) -> Declared:
-    """{} from a revision whose rule sets are elsewhere."""
-    done = checkout.python("-c", _DECLARED)
-    declared: Declared = {} if done.returncode else json.loads(done.stdout)
-    return declared
+    limited = None if lanes is None else list(lanes)
+    return {"run": str(run.directory.resolve()), "lanes": limited, "samples": [each.to_json() for each in wanted]}

@@ -6,49 +6,20 @@ then lays its ties where the base laid them, so that a moved rule shows at its o
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from parity.accepted import read_accepted
-from parity.exit_codes import ExitCode
 from parity.foreign import HOME
+from parity.gate.code import Checkout, Here
 from parity.gate.gate import Gate, gate
 from parity.store import load_run
 from parity.whole_file import write_whole
-
-# A run that ends so has written what it saw; any other end is no run.
-_RAN = (ExitCode.PARITY, ExitCode.DIVERGED, ExitCode.INCOMPLETE, ExitCode.LEDGER_STALE)
-
-
-@dataclass(frozen=True, slots=True)
-class Checkout:
-    """A folder that holds a revision of parity, and this interpreter to run it."""
-
-    root: Path
-
-    def python(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        """`python ARGUMENTS` with this checkout's packages in front of any other's; stderr goes where ours goes."""
-        environment = {**os.environ, "PYTHONPATH": str(self.root)}
-        command = [sys.executable, *arguments]
-        return subprocess.run(
-            command, cwd=self.root, env=environment, input=stdin, stdout=subprocess.PIPE, text=True, check=False
-        )
-
-    def parity(self, *arguments: str) -> ExitCode:
-        """`parity ARGUMENTS` here. Raises ValueError when it ends in a way that leaves no run."""
-        done = self.python("-m", "parity", *arguments)
-        if done.returncode not in _RAN:
-            raise ValueError(
-                f"`parity {arguments[0]}` ended with {done.returncode} in {self.root}: see what it says above"
-            )
-        return ExitCode(done.returncode)
 
 
 def gate_against(
@@ -77,12 +48,12 @@ def gate_against(
     chosen = [part for axis, values in select.items() for part in ("--select", f"{axis}={','.join(values)}")]
     baseline, candidate = out / "baseline", out / "candidate"
     with worktree(commit) as root:
-        base, own = Checkout(root), Checkout(HOME)
+        base, own = Checkout(root), Here()
         tell(f"running {revision} ({commit[:12]}), {len(cells):,} cells")
         base.parity("run", "--tier", tier, "--cells", str(named), "--out", str(baseline), *shared)
         tell("running this checkout")
         carried = ("--inputs-of", str(baseline))
-        own.parity("run", "--tier", tier, *chosen, "--out", str(candidate), *carried, *shared)
+        Checkout(HOME).parity("run", "--tier", tier, *chosen, "--out", str(candidate), *carried, *shared)
         before, after = load_run(baseline), load_run(candidate)
         found = gate(before, after, accepted=read_accepted(today=datetime.now(UTC).date()))
         if not found.moves:
