@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +14,8 @@ from quant.learned import LearnedQParams
 from quant.linear import FakeQuantizedLinear
 from quant.observers import Observer
 from quant.switch import computing_in_float
+
+Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def calibrate(model: nn.Module, batches: Iterable[object]) -> nn.Module:
@@ -24,27 +26,25 @@ def calibrate(model: nn.Module, batches: Iterable[object]) -> nn.Module:
     activation starts from the least and greatest that was met. Raises ValueError when no layer has a range to observe,
     and for a layer that no batch reached.
     """
-    layers = {
-        name: part
-        for name, part in model.named_modules()
-        if isinstance(part, FakeQuantizedLinear) and part.activation_range is not None
-    }
+    layers = [
+        part for part in model.modules() if isinstance(part, FakeQuantizedLinear) and part.activation_range is not None
+    ]
     if not layers:
         raise ValueError("no prepared layer's activation is observed or learned; there is nothing to calibrate")
-    observers = {layer: _observer(layer) for layer in layers.values()}
+    observers = {layer: _observer(layer) for layer in layers}
     with computing_in_float(model):
         run_observed(model, observers, batches)
-    unmet = [name or "the layer" for name, layer in layers.items() if not int(observers[layer].batches)]
-    if unmet:
-        raise ValueError(f"no batch reached {', '.join(unmet)}; calibrate with batches that the whole model computes")
     for layer, observer in observers.items():
         if isinstance(layer.activation_range, LearnedQParams):
             layer.activation_range.start(observer.low, observer.high, layer.weight.dtype)
     return model
 
 
-def run_observed(model: nn.Module, observers: Mapping[Any, Observer], batches: Iterable[object]) -> None:
-    """Run the batches in eval mode and without gradients, each module's first argument told to its observer."""
+def run_observed(model: nn.Module, observers: Mapping[Layer, Observer], batches: Iterable[object]) -> None:
+    """Run the batches in eval mode and without gradients, each module's first argument told to its observer.
+
+    Raises ValueError for a module that no batch reached.
+    """
     with ExitStack() as stack:
         stack.enter_context(_evaluating(model))
         for module, observer in observers.items():
@@ -58,6 +58,13 @@ def run_observed(model: nn.Module, observers: Mapping[Any, Observer], batches: I
                 model(*batch)
             else:
                 model(batch)
+    names = {module: name or "the layer" for name, module in model.named_modules()}
+    unmet = [names[module] for module, observer in observers.items() if not int(observer.batches)]
+    if unmet:
+        raise ValueError(
+            f"no batch reached {', '.join(unmet)}, whose input is to be observed; give quantize_ or calibrate batches "
+            "that reach every layer"
+        )
 
 
 def _observer(layer: FakeQuantizedLinear) -> Observer:

@@ -41,14 +41,12 @@ class Observer(nn.Module):
         """Take the range of x into the statistic; no gradient flows. Raises what choose_qparams raises."""
         resolved = self.scheme.resolved(x.dtype)
         self._check_dtype(qparam_dtype_of(resolved, x.dtype))
-        seen = range_of(x, resolved)
+        low, high = (end.reshape(-1) for end in range_of(x, resolved))
         with torch.no_grad():
-            ends = zip((self.low, self.high), seen, (torch.minimum, torch.maximum), strict=True)
-            low, high = (
-                torch.where(self.batches == 0, new.reshape(-1), self._merged(held, new.reshape(-1), wider))
-                for held, new, wider in ends
-            )
-            self.low, self.high, self.batches = low, high, self.batches + 1
+            is_first = self.batches == 0
+            self.low = torch.where(is_first, low, self._merged(self.low, low, torch.minimum(self.low, low)))
+            self.high = torch.where(is_first, high, self._merged(self.high, high, torch.maximum(self.high, high)))
+            self.batches = self.batches + 1
 
     def qparams(self, x: Tensor) -> QParams:
         """Scale and zero point for x, which is not looked at beyond its shape and dtype.
@@ -59,21 +57,20 @@ class Observer(nn.Module):
         self._check_dtype(qparam_dtype_of(resolved, x.dtype))
         if not torch.compiler.is_compiling() and not int(self.batches):
             raise ValueError(
-                f"the activation's statistic is {self.scheme.statistic} and nothing was observed; give quantize_ its "
-                "batches, or between prepare and convert run them in training mode or calibrate(model, batches)"
+                f"the activation's statistic is {self.scheme.statistic} and nothing was observed; between prepare and "
+                "eval or convert, run batches in training mode or calibrate(model, batches)"
             )
         shape = groups_of(resolved.granularity, tuple(x.shape)).qparam_shape
         return qparams_of_range(self.low.reshape(shape), self.high.reshape(shape), resolved)
 
-    def _merged(self, held: Tensor, seen: Tensor, wider: object) -> Tensor:
+    def _merged(self, held: Tensor, seen: Tensor, wider: Tensor) -> Tensor:
+        """One end of the range after another was seen; `wider` is the farther of both."""
         statistic, rules = self.scheme.statistic, self.scheme.rules
         if isinstance(statistic, First):
             return held
         if isinstance(statistic, MovingAverage):
             return op(held + op(op(seen - held, rules) * statistic.constant, rules), rules)
-        assert callable(wider)
-        merged: Tensor = wider(held, seen)
-        return merged
+        return wider
 
     def _check_dtype(self, declared: torch.dtype) -> None:
         if self.low.dtype is not declared:

@@ -139,14 +139,14 @@ def test_batches_may_be_arguments_or_keywords() -> None:
 
 def test_nothing_observed_is_an_error() -> None:
     model = nn.Sequential(linear())
-    with pytest.raises(ValueError, match=r"^the activation's statistic is MinMax\(\) and nothing was observed; give "):
+    with pytest.raises(ValueError, match=r"^no batch reached 0, whose input is to be observed; give "):
         quantize_(model, static(MinMax()))
     assert type(model[0]) is nn.Linear
     prepared = prepare(linear(), static(MinMax()))
     for use in (convert, lambda layer: layer.eval()(numbers((2, 16)))):
         with pytest.raises(ValueError, match=r"^the activation's statistic is MinMax\(\) and nothing was observed"):
             use(prepared)
-    with pytest.raises(ValueError, match=r"^no batch reached the layer; calibrate with batches that the whole model"):
+    with pytest.raises(ValueError, match=r"^no batch reached the layer, whose input is to be observed; give "):
         calibrate(prepared, [])
     with pytest.raises(ValueError, match=r"^the activation's statistic is learned and its scale has no start; "):
         prepare(linear(), static(Learned()))(numbers((2, 16)))
