@@ -49,7 +49,7 @@ def prove_rules(
     ] = None,
     mapping: Annotated[str | None, typer.Option(help="Of choose_qparams: symmetric, asymmetric, ...")] = None,
     tier: Annotated[str, typer.Option(help="premerge or nightly: how much of a rule set's own claims.")] = "premerge",
-    device: Annotated[str, typer.Option(help="cpu or cuda: where the lanes run.")] = "cpu",
+    device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:triton for the fused kernel.")] = "cpu",
     run: Annotated[
         Path | None, typer.Option("--run", metavar="DIR", help="The run to keep the proofs in; else the newest one.")
     ] = None,

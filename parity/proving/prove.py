@@ -8,17 +8,19 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from parity.backends.engine import missing_device
 from parity.bits import dtype_name
 from parity.environment import environment
 from parity.proof import Proof, Witness
 from parity.proving.claim import Claim, Step
 from parity.proving.counter import Counter, LanesCounter, Tally
 from parity.proving.declaration import Declaration
+from parity.proving.fused import DEVICE, FusedCounter
 from parity.proving.lane import Lane, Results, lane_of, unlike
 from parity.proving.operands import infinite_reciprocals, positive_scales
 from parity.proving.oracle_counter import oracle_counter
 from parity.proving.party import Party, Path
-from parity.proving.space import Space, space_of
+from parity.proving.space import BLOCK, Space, space_of
 from parity.proving.sweep import Progress, swept
 
 _NAMES = {
@@ -42,10 +44,10 @@ def prove(
     counter = another way to count, such as a device's own kernel; workers = threads. Raises ValueError for rules that
     need more than a scale and a zero point, and for a claim about the oracle that no lemma covers.
     """
-    space = space_of(claim, device)
+    counter = counter_for(claim, device) if counter is None else counter
+    space = space_of(claim, device.partition(":")[0])
     began = perf_counter()
     with torch.no_grad():
-        counter = counter_for(claim, device) if counter is None else counter
         tally = swept(counter, range(space.slices), workers, progress)
         witness = None if not tally.differing else _witness(claim, space, min(tally.differing)[0])
     return Proof(
@@ -72,7 +74,14 @@ def prove(
 
 
 def counter_for(claim: Claim, device: str = "cpu") -> Counter:
-    """The counter that runs the claim's lanes eagerly on a device."""
+    """The counter that runs the claim's lanes eagerly on a device, or the fused kernel for "cuda:triton"."""
+    if device == DEVICE:
+        return FusedCounter.of(claim)
+    if device not in BLOCK:
+        raise ValueError(f"the device is {device!r}; lanes are run on {', '.join([*BLOCK, DEVICE])}")
+    missing = missing_device(device)
+    if missing is not None:
+        raise ValueError(f"{missing}; use --device cpu")
     return oracle_counter(claim, device) if claim.b.path is Path.ORACLE else LanesCounter.of(claim, device)
 
 
