@@ -4,7 +4,9 @@ from dataclasses import dataclass
 
 from parity.exit_codes import ExitCode, exit_code
 from parity.ledger import LEDGER_FILE, Row, read_ledger
+from parity.store import Run
 from parity.verdicts import Verdict
+from reports.baseline import Baseline, against
 from reports.coverage import Coverage, coverage
 from reports.detection import Detections, detections
 from reports.findings import FIRST_STAGES, NO_STAGE, NO_ULP
@@ -50,10 +52,14 @@ class Page:
     detections: Detections
     mutants: Mutants
     proofs: Proofs
+    baseline: Baseline | None = None
 
 
-def page(sheet: Sheet) -> Page:
-    """Count and word a run. The ledger's rows are read from this checkout, those alone that the run names."""
+def page(sheet: Sheet, baseline: Run | None = None) -> Page:
+    """Count and word a run, and hold it against a baseline where one is given.
+
+    The ledger's rows are read from this checkout, those alone that the run names.
+    """
     counts, run = sheet.reconciliation, sheet.run
     named = {*sheet.findings.ledger.words} - {""}
     missing = counts.lost + sum(edge.extra for edge in counts.edges) + len(run.lost)
@@ -68,6 +74,7 @@ def page(sheet: Sheet) -> Page:
         detections=detections(run),
         mutants=mutants(run),
         proofs=proofs(run),
+        baseline=None if baseline is None else against(baseline, run),
     )
 
 

@@ -11,9 +11,11 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from parity.axes import AXES, PRESETS
+from parity.explanation import cause_sentence
 from parity.formats import FLOATS, INTEGERS
 from parity.ledger import Row
 from parity.manifest import EdgeCount
+from parity.store import load_run
 from parity.verdicts import Verdict
 from parity.whole_file import write_whole
 from reports import assets
@@ -31,13 +33,14 @@ MAX_BYTES = 10_000_000
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write_report(run_directory: Path, out: Path | None = None) -> Path:
+def write_report(run_directory: Path, out: Path | None = None, baseline: Path | None = None) -> Path:
     """The path of the page: `out`, or RUN/report.html. The JSON twin has the same name with the suffix .json.
 
-    Raises parity.store.StoreError where the run cannot be read or the page not written.
+    baseline = a run that this one is held against. Raises parity.store.StoreError where a run cannot be read or the
+    page not written.
     """
     path = run_directory / "report.html" if out is None else out
-    shown = page(load(run_directory))
+    shown = page(load(run_directory), None if baseline is None else load_run(baseline))
     write_whole(path, html(shown).encode())
     write_whole(path.with_suffix(".json"), twin_text(shown).encode())
     return path
@@ -61,6 +64,7 @@ def html(shown: Page, *, max_bytes: int = MAX_BYTES) -> str:
         counts=shown.sheet.reconciliation,
         manifest=shown.sheet.run.manifest,
         made=made(shown),
+        cause_sentence=cause_sentence,
         verdicts=VERDICTS,
         unrun_edges=[edge for edge in shown.sheet.reconciliation.edges if _not_run(edge)],
         n_cells=len(shown.sheet.cells),

@@ -44,8 +44,17 @@ def twin(page: Page) -> dict[str, Any]:
         "mutants": [asdict(row) for row in page.mutants.rows],
         "proofs": [{**asdict(row), "proved": row.proved, "sentence": row.sentence} for row in page.proofs.rows],
         "mismatches": [_facts(mismatch(sheet, finding)) for finding in range(len(sheet.findings))],
+        **_against(page),
         "made": made(page),
     }
+
+
+def _against(page: Page) -> dict[str, Any]:
+    """What the page says of its baseline; nothing where it has none."""
+    if page.baseline is None:
+        return {}
+    found = page.baseline.gate
+    return {"baseline": {"sentence": page.baseline.sentence, "gate": None if found is None else found.to_json()}}
 
 
 def made(page: Page) -> dict[str, Any]:

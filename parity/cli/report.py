@@ -15,6 +15,7 @@ EXAMPLES = """\b
 Examples:
   parity report
   parity report runs/20260101-120000-premerge -o page.html
+  parity report runs/new --baseline runs/main
   parity report --index runs
 """
 
@@ -27,6 +28,9 @@ def render(
         Path | None,
         typer.Option("--out", "-o", metavar="FILE.html", help="Where to write; RUN/report.html by default."),
     ] = None,
+    baseline: Annotated[
+        Path | None, typer.Option(metavar="RUN", help="Say on the page what moved and what is new against this run.")
+    ] = None,
     index: Annotated[
         Path | None,
         typer.Option(metavar="RUNS_DIR", help="A dashboard over all runs in it instead: RUNS_DIR/index.html."),
@@ -35,15 +39,15 @@ def render(
 ) -> ExitCode:
     """Render a run as one HTML page that works from disk. Its verdicts do not change the exit code."""
     if index is not None:
-        if run is not None or out is not None:
-            raise ValueError("--index writes into the folder it names; it goes with no run and no --out")
+        if run is not None or out is not None or baseline is not None:
+            raise ValueError("--index writes into the folder it names; it goes with no run, --out or --baseline")
         return _dashboard(index, as_json)
     from parity.cli.summary import summary
     from reports.render import write_report
 
     directory = run_directory(run)
     found = summary(directory)
-    page = write_report(directory, out)
+    page = write_report(directory, out, baseline)
     if as_json:
         say_json({**found.to_json(), "report": str(page)})
     else:

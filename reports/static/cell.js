@@ -94,7 +94,7 @@ function edgeSentence(sheet, cell, edge, finding, detail) {
     if (told.at) parts.push(`, first at ${told.at}`);
     parts.push(". ");
     const cause = sheet.causes[sheet.findings.cause[finding]];
-    parts.push(...(cause ? ["Cause: ", element("code", {}, cause), ". "] : ["Its cause is unknown. "]));
+    parts.push(element("b", { class: "cause" }, causeSentence(told.stage, cause)), ". ");
   } else if (verdict === "identical") parts.push("Every stage is equal, bit for bit. ");
   const contract = detail && detail.edges[sheet.edges[edge]] ? `Contract: ${detail.edges[sheet.edges[edge]].contract}. ` : "";
   return element("p", { class: "edge-sentence" }, verdictMark(verdict), " ", parts, message ? `${message} ` : "", element("span", { class: "of" }, contract));
@@ -148,6 +148,11 @@ function lanesView(detail) {
     element("td", {}, record.message || record.coverage.filter(([, n]) => n).map(([name, n]) => `${name.replaceAll("_", " ")} ${count(n)}`).join(", "))));
   return element("section", { class: "lanes" }, element("h3", {}, "Lanes and what their inputs visited"),
     element("table", { class: "rows" }, element("caption", { class: "unseen" }, "Lanes"), element("tbody", {}, rows)));
+}
+
+// As parity.explanation has it, and with it the command line and the gate.
+function causeSentence(stage, cause) {
+  return cause ? `${stage} first; explained by ${cause}` : `${stage} first; no cause is recorded`;
 }
 
 // As parity.rerun: a test's name is run again by pytest, a cell of the matrix by parity replay.
