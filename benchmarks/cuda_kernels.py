@@ -22,6 +22,8 @@ import quant
 from kernels import exact_product
 from kernels.bit_difference import bit_difference
 from kernels.bit_difference_triton import counts
+from kernels.int4_matmul_triton import int4_matmul
+from kernels.int4_tiles import half_width, pack_tiles
 from kernels.pair_proof_triton import CodeRule, Quotient, count_pairs
 from parity.environment import environment
 from quant import TensorScheme
@@ -197,6 +199,42 @@ def exact() -> Iterator[Figure]:
             )
 
 
+def int4() -> Iterator[Figure]:
+    """The packed int4 product against ATen's and the bfloat16 product, for three batches of one weight."""
+    group = 128
+    codes = torch.randint(0, 16, (SIDE, SIDE), device="cuda", dtype=torch.int32)
+    scale = random(SIDE // group, SIDE, dtype=torch.float32).abs().mul(0.01).add(1e-3).bfloat16()
+    zero_point = random(SIDE // group, SIDE, dtype=torch.float32, seed=2).mul(0.05).bfloat16()
+    tiles = pack_tiles(codes, half_width(group))
+    pairs = (codes[:, ::2] << 4 | codes[:, 1::2]).to(torch.uint8)
+    aten = torch.ops.aten._convert_weight_to_int4pack(pairs, 8)
+    both = torch.stack((scale, zero_point), dim=-1).contiguous()
+    spread_s, spread_z = (t.T.repeat_interleave(group, dim=1) for t in (scale, zero_point))
+    weight = (codes.double().sub(8) * spread_s.double() + spread_z.double()).float().bfloat16()
+    x = random(256, SIDE, dtype=torch.bfloat16, seed=3)
+    largest = int4_matmul(x, tiles, scale, zero_point, float_domain=True)
+    for m in (1, 16, 256):
+        rows = x[:m].contiguous()
+        ours = partial(int4_matmul, rows, tiles, scale, zero_point, float_domain=True)
+        peers: dict[str, Callable[[], object]] = {
+            "ATen's int4": lambda rows=rows: torch.ops.aten._weight_int4pack_mm(rows, aten, group, both),
+            "bfloat16": lambda rows=rows: rows @ weight.T,
+        }
+        invariant = torch.equal(bits(ours()), bits(largest[:m])) and torch.equal(bits(ours()), bits(ours()))
+        times = microseconds({"ours": ours, **peers})
+        for peer in peers:
+            yield Figure(
+                what=f"int4 product, {SIDE}x{SIDE}, g={group}, M={m}",
+                dtype="torch.bfloat16",
+                ours_us=times["ours"],
+                peer=peer,
+                peer_us=times[peer],
+                ratio=times[peer] / times["ours"],
+                bit_equal=invariant,
+                note="equal to its rows of M=256, and run twice",
+            )
+
+
 def main() -> None:
     """Print a row for each comparison, and write them with their environment."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -223,6 +261,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "bit_diff": bit_diff,
     "proof": proof,
     "exact": exact,
+    "int4": int4,
 }
 
 if __name__ == "__main__":

@@ -7,11 +7,12 @@ certified  One float64 matrix product, in which every product of two operands is
            with u = 2^-53 and Euclidean norms (Higham, "Accuracy and Stability of Numerical Algorithms", 3.1, and
            Cauchy-Schwarz). Where both ends of that interval round to the same bits, so does the exact sum (Ziv, "Fast
            evaluation of elementary mathematical functions within 1/2 ulp", 1991).
-sliced     The outputs that are left: their rows are cut into slices of few bits, so that no addition of a product of
+resummed   The outputs that are left: their rows are cut into slices of few bits, so that no addition of a product of
            slices rounds; products of slices with equal units are added exactly, and the few sums that remain to odd.
+           On CUDA they are summed in fixed point instead (kernels.exact_product_triton).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -28,13 +29,29 @@ _GATHERED = 2**22
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Product:
-    """`value` and the certificate of how it was computed: certified + sliced + nonfinite = value.numel()."""
+    """`value` and the certificate of how it was computed: certified + resummed + nonfinite = value.numel().
+
+    The counts lie on value's device until they are asked for.
+    """
 
     value: Tensor  # [..., M, N]
-    certified: int  # outputs proven by one float64 product: by its error bound, or by the bits that their rows span
-    sliced: int  # outputs that only slices make exact
-    nonfinite: int  # outputs that meet an infinite or NaN operand: order-free, taken from the plain float64 product
-    slices: tuple[int, int]  # the most slices of x and of w that were multiplied; (1, 1) when nothing was sliced
+    counts: Tensor  # int64 [2]: all outputs that were computed a second time, and those of them that are not finite
+    slices: tuple[int, int] = (1, 1)  # the most slices of x and of w that were multiplied
+
+    @property
+    def certified(self) -> int:
+        """Outputs proven by one float64 product: by its error bound, or by the bits that their rows span."""
+        return self.value.numel() - int(self.counts[0])
+
+    @property
+    def resummed(self) -> int:
+        """Outputs that were summed a second time, without rounding: by slices, or on CUDA in fixed point."""
+        return int(self.counts[0]) - self.nonfinite
+
+    @property
+    def nonfinite(self) -> int:
+        """Outputs that meet an infinite or NaN operand: order-free, taken from the plain float64 product."""
+        return int(self.counts[1])
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +85,7 @@ def exact_product(
     if addend is None or bias_in_accumulator:
         return product
     value = narrow(add_to_odd(product.value.to(torch.float64), addend), out_dtype)
-    return Product(
-        value=torch.where(value.isnan(), torch.nan, value),
-        certified=product.certified,
-        sliced=product.sliced,
-        nonfinite=product.nonfinite,
-        slices=product.slices,
-    )
+    return replace(product, value=torch.where(value.isnan(), torch.nan, value))
 
 
 def _rounded(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) -> Product:
@@ -83,24 +94,38 @@ def _rounded(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) ->
     total = x @ w.mT
     if addend is not None:
         total = total + addend
-    # K + 1 additions, and the two of `_certified`; the norms' own roundings are some K * 2^-53 of them.
+    # K + 1 additions, and the two at the ends; the norms' own roundings are some K * 2^-53 of them.
     relative = (x.shape[-1] + 8) * 2.0**-53 * (1 + 2.0**-20)
-    value, proven, n_left = _certified(total, squares_x, squares_w, addend, relative, dtype)
+    if total.is_cuda and missing_triton() is None:
+        from kernels.exact_product_triton import rounded
+
+        def spread(part: Tensor) -> Tensor:
+            return part.expand(*total.shape[:-2], *part.shape[-2:]).contiguous()
+
+        addend = None if addend is None else spread(addend)
+        squares = spread(squares_x), spread(squares_w)
+        value, counts = rounded(total.contiguous(), spread(x), spread(w), *squares, addend, relative, dtype)
+        return Product(value=value, counts=counts)
+    error = squares_x.sqrt() * squares_w.sqrt().mT
+    if addend is not None:
+        error = error + addend.abs()
+    error = error * relative
+    value, other_end = narrow(total + error, dtype), narrow(total - error, dtype)
+    proven = (value == other_end) & (value.signbit() == other_end.signbit())
+    n_left = value.numel() - int(proven.sum())
     if n_left == 0:
-        return Product(value=value, certified=value.numel(), sliced=0, nonfinite=0, slices=(1, 1))
+        return Product(value=value, counts=_counts(value, 0, 0))
     left = _left(x, w, addend, dtype, ~proven, n_left)
     if left.value.shape == value.shape:
         value = left.value
     else:
         value[~proven] = left.value
-    sliced_count = 0 if left.slices == (1, 1) else n_left - left.nonfinite
-    return Product(
-        value=value,
-        certified=value.numel() - sliced_count - left.nonfinite,
-        sliced=sliced_count,
-        nonfinite=left.nonfinite,
-        slices=left.slices,
-    )
+    again = left.nonfinite if left.slices == (1, 1) else n_left
+    return Product(value=value, counts=_counts(value, again, left.nonfinite), slices=left.slices)
+
+
+def _counts(value: Tensor, again: int, nonfinite: int) -> Tensor:
+    return torch.tensor([again, nonfinite], device=value.device)
 
 
 def _widened(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -111,30 +136,6 @@ def _widened(rows: Tensor) -> tuple[Tensor, Tensor]:
         return widened(rows.contiguous())
     wide = rows.to(torch.float64)
     return wide, wide.square().sum(-1, keepdim=True)
-
-
-def _certified(
-    total: Tensor, squares_x: Tensor, squares_w: Tensor, addend: Tensor | None, relative: float, dtype: torch.dtype
-) -> tuple[Tensor, Tensor, int]:
-    """(total rounded, where both ends of total -+ error round to that, how many do not).
-
-    error = (sqrt(squares_x [..., M, 1]) * sqrt(squares_w [..., N, 1]) transposed + |addend [..., 1, N]|) * relative.
-    """
-    if total.is_cuda and missing_triton() is None:
-        from kernels.exact_product_triton import certified_rounding
-
-        def spread(part: Tensor) -> Tensor:
-            return part.expand(*total.shape[:-2], *part.shape[-2:]).contiguous()
-
-        addend = None if addend is None else spread(addend)
-        return certified_rounding(total.contiguous(), spread(squares_x), spread(squares_w), addend, relative, dtype)
-    error = squares_x.sqrt() * squares_w.sqrt().mT
-    if addend is not None:
-        error = error + addend.abs()
-    error = error * relative
-    value, other_end = narrow(total + error, dtype), narrow(total - error, dtype)
-    proven = (value == other_end) & (value.signbit() == other_end.signbit())
-    return value, proven, value.numel() - int(proven.sum())
 
 
 def _left(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype, left: Tensor, n_left: int) -> _Left:

@@ -100,15 +100,15 @@ def test_every_output_is_the_exact_sum_rounded_once(
     bias = None if with_bias is None else rows(seed + 2, [0], len(recipes[1]), operands[2])[0]
     product = exact_product(x, w, bias, out, with_bias is not False)
     assert same_bits(product.value, oracle(x, w, bias, out, with_bias is not False))
-    assert product.certified + product.sliced == product.value.numel()
+    assert product.certified + product.resummed == product.value.numel()
     assert product.nonfinite == 0
-    assert product.sliced == 0 or product.slices != (1, 1)
+    assert product.resummed == 0 or product.slices != (1, 1)
 
 
 def test_what_two_equal_outliers_leave_behind() -> None:
     product = exact_product(torch.tensor([[2.0**60, 1, -(2.0**60)]]), torch.ones(1, 3), None, torch.float32)
     assert product.value.item() == 1.0
-    assert (product.certified, product.sliced) == (0, 1)
+    assert (product.certified, product.resummed) == (0, 1)
 
 
 @pytest.mark.parametrize("out", DTYPES, ids=str)
@@ -209,7 +209,7 @@ def test_partial_sums_that_grow_large_and_cancel_late(k: int) -> None:
     x, w = torch.cat([x, -x, tiny], -1), torch.cat([w, nearly_w, tiny], -1)
     product = exact_product(x, w, None, torch.float32)
     assert same_bits(product.value, oracle(x, w, None, torch.float32))
-    assert product.sliced == 9
+    assert product.resummed == 9
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -238,11 +238,11 @@ def test_the_certificate_is_given_up_to_its_bound_and_never_beyond_it(k: int, ou
 
     for sign in (-1, 1):
         near, far = product(sign * bound / 2**10), product(sign * bound * 2**10)
-        assert (near.certified, near.sliced) == (0, 1)
-        assert (far.certified, far.sliced) == (1, 0)
+        assert (near.certified, near.resummed) == (0, 1)
+        assert (far.certified, far.resummed) == (1, 0)
         assert near.value.item() == far.value.item() == (1.0 if sign < 0 else 1.0 + torch.finfo(out).eps)
     on_it = product(0.0)
-    assert (on_it.certified, on_it.sliced, on_it.value.item()) == (1, 0, 1.0)
+    assert (on_it.certified, on_it.resummed, on_it.value.item()) == (1, 0, 1.0)
 
 
 def test_only_what_is_left_open_is_cut() -> None:
@@ -253,7 +253,7 @@ def test_only_what_is_left_open_is_cut() -> None:
     x[7], w[31] = 0.0, 1.0
     x[7, :3] = torch.tensor([1.0, 2.0**-24, 2.0**-140])
     product = exact_product(x, w, None, torch.float32)
-    assert (alone.sliced, product.sliced) == (0, 1)
+    assert (alone.resummed, product.resummed) == (0, 1)
     assert product.value[7, 31].item() == 1 + 2.0**-23
     untouched = torch.ones(24, 40, dtype=torch.bool)
     untouched[7], untouched[:, 31] = False, False
