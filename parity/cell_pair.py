@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
 
 from parity.axes import SYNTHETIC
@@ -25,7 +26,7 @@ SIBLINGS: Final = (
 )
 
 
-def cell_pair(cell_id: str, edge_text: str) -> Pair:
+def cell_pair(cell_id: str, edge_text: str, siblings: Sequence[tuple[str, str]] = SIBLINGS) -> Pair:
     """Two lanes, LANE~LANE, on a cell and on its siblings; a sibling on which a lane does not run is left out.
 
     Raises ValueError for a cell or a lane that is none, for an illegal cell, and where a lane does not run.
@@ -40,7 +41,7 @@ def cell_pair(cell_id: str, edge_text: str) -> Pair:
     reason = illegal_reason(cell)
     if reason is not None:
         raise ValueError(f"the cell {cell_id!r} is illegal ({reason}), so there are no bits to explain")
-    found = [_runs(a, b, each) for each in _configuration(cell)]
+    found = [_runs(a, b, each) for each in _configuration(cell, siblings)]
     schemes = (_declared(a, cell), _declared(b, cell))
     return Pair.of_runs([case for case, _ in found], [runs for _, runs in found], (a, b), schemes)
 
@@ -61,10 +62,9 @@ def _declared(lane: Lane, cell: Cell) -> QuantScheme:
     return backend.declared(lane, layer_of(cell, make_inputs([cell], []), "cpu"), scheme)
 
 
-def _configuration(cell: Cell) -> list[Cell]:
+def _configuration(cell: Cell, siblings: Sequence[tuple[str, str]]) -> list[Cell]:
     """The cell itself, then its siblings."""
-    siblings = [cell.at(family=family, case=case) for family, case in SIBLINGS]
-    return list(dict.fromkeys((cell, *siblings)))
+    return list(dict.fromkeys((cell, *(cell.at(family=family, case=case) for family, case in siblings))))
 
 
 def _runs(a: Lane, b: Lane, cell: Cell) -> tuple[Case, tuple[LaneRun, LaneRun]]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from parity.columns import edge_records
+from parity.record import EdgeRecord
 from parity.sentence import sentence
 from parity.store import Run
 from parity.verdicts import NEW_DIVERGENCES, Verdict
@@ -16,7 +18,7 @@ from parity.verdicts import NEW_DIVERGENCES, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NewDivergence:
-    """What diverged in `cells` cells alike; cell and sentence are the first of them."""
+    """What diverged in `cells` cells alike; cell, sentence and cause are those of the first of them."""
 
     signature: str
     cells: int
@@ -24,6 +26,7 @@ class NewDivergence:
     first_stage: str
     cell: str
     sentence: str
+    cause: str
 
     def to_json(self) -> dict[str, object]:
         """Plain values."""
@@ -48,9 +51,16 @@ def new_divergences(run: Run, limit: int) -> tuple[NewDivergence, ...]:
                 first_stage=record.first_stage or "",
                 cell=record.cell,
                 sentence=sentence(record),
+                cause=record.cause,
             )
         )
     return tuple(found)
+
+
+def diverged_records(run: Run) -> Iterator[EdgeRecord]:
+    """The records of the pairs that diverged, in the order in which they were written."""
+    table = run.edges.table
+    yield from edge_records(table.filter(pc.equal(table.column("verdict"), Verdict.DIVERGED.value)))
 
 
 def known_rows(run: Run) -> dict[str, int]:

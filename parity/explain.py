@@ -68,6 +68,23 @@ def explain_pair(pair: Pair, *, cell: str, edge: str) -> Explanation:
     return replace(found, explained=explained, inherited=inherited(pair, first, pair.b.scheme))
 
 
+def accounts_for(pair: Pair, causes: Sequence[Cause]) -> bool:
+    """Whether these decisions alone give one lane the other's bits, at every stage and in every case of the pair."""
+    base, told = pair, tuple(causes)
+    if not _follows(pair, pair.a.lane.flow):
+        base, told = pair.swapped, _swapped(told)
+        if not _follows(base, base.a.lane.flow):
+            return False
+    parts = _parts(base, base.b.lane.flow).values()
+    return all(reproduces(part, _flips_of(part, told), part.stages[-1]) for part in parts)
+
+
+def _flips_of(part: Candidates, causes: Sequence[Cause]) -> Flips:
+    """Those of the causes that can act on a part."""
+    known = (*part.single((), part.stages[-1]), *(flip for joint in part.joint for flip in joint))
+    return tuple({flip.field: flip for flip in known if _cause(part, flip) in causes}.values())
+
+
 def _parts(pair: Pair, flow: Flow) -> dict[str, Candidates]:
     """What is explained apart: each operand, then the product of lane B's operands; lane A's scheme in a flow."""
     parts: dict[str, Candidates] = {

@@ -9,7 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from parity.axes import AXES
+from parity.causes import causes_of
 from parity.cells import parse_cell
+from parity.divergences import diverged_records
 from parity.evaluate import Evaluated
 from parity.evidence import EvidenceWriter
 from parity.ledger import Row
@@ -44,6 +46,7 @@ class Recorder:
         self.stale_rows = 0
         self.sentences: tuple[str, ...] = ()
         self._writer = writer
+        self._directory = directory
         self._evidence = EvidenceWriter(directory)
         self._progress = progress
         self._planned_cells = planned_cells
@@ -68,6 +71,14 @@ class Recorder:
             self._writer.change_edges(self.settling.fixed)
             self.stale_rows = len(self.settling.stale)
         self.sentences = self.settling.sentences if whole else ()
+
+    def explain(self, seconds: float) -> None:
+        """Write the causes of new divergences into their records, as far as the time goes. Raises StoreError."""
+        if self._verdicts[Verdict.DIVERGED]:
+            sought = causes_of(diverged_records(load_run(self._directory)), seconds)
+            if sought.causes:
+                self._writer.change_edges(sought.given)
+            self.sentences += (sought.sentence,) if sought.sentence else ()
 
     def _recall(self, directory: Path) -> None:
         """Let the ledger see what an interrupted run had already judged."""

@@ -35,6 +35,7 @@ from parity.weights import Source
 from parity.workers import Died, run_tasks, usable_cores
 
 TIMEOUT_S = 300.0  # for a chunk; a chunk takes about a second
+CAUSES_S = 30.0  # at most, for the causes of new divergences
 
 
 class MissingDeviceError(ValueError):
@@ -139,6 +140,7 @@ def run(
         raise
     whole = source is None and cells is None and not chosen and lanes is None and shard is None and not waiting.cut
     recorder.finish(whole=whole)
+    recorder.explain(waiting.left(CAUSES_S))
     if whole and planned.tier == "premerge":
         write_detections(directory, detections(PUBLISHED))
     kept = [cell for cell in planned.cells if cell not in waiting.cut]
@@ -168,6 +170,10 @@ class _Waiting:
     budget: float | None
     cut: set[Cell] = field(default_factory=set)
     started: float = field(default_factory=time.monotonic)
+
+    def left(self, most: float) -> float:
+        """Seconds of the budget that are left, at most so many."""
+        return most if self.budget is None else max(0.0, min(most, self.started + self.budget - time.monotonic()))
 
     def chunks(self) -> Iterator[Chunk]:
         protected = set(self.plan.cells[: self.plan.protected])

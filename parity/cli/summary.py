@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from parity.cli.terminal import table
 from parity.divergences import NewDivergence, known_rows, new_divergences
+from parity.explanation import cause_sentence
 from parity.manifest import Reconciliation, reconciliation
 from parity.store import load_run
 from parity.verdicts import Verdict
@@ -64,6 +65,8 @@ class Summary:
             yield ""
             yield f"{divergence.cells:,} x {divergence.signature}"
             yield f"    {divergence.sentence}"
+            if divergence.cause:
+                yield f"    {cause_sentence(divergence.first_stage, divergence.cause)}"
             yield f"    parity replay {divergence.cell}"
         yield ""
         yield self.sentence
