@@ -119,17 +119,10 @@ def test_flips_drawn_at_random_are_among_the_causes() -> None:
         base = forward_only(scheme.resolved(dtype))
         for flip in list(flips_of(base, dtype, (32, 64), "dequantized"))[::9]:
             try:
-<<<<<<< Updated upstream
                 carried_out = CarriedOut(scheme=layer(flipped(base, [flip])))
             except ValueError:  # it excludes another decision
                 continue
             found = explained(carried_out, layer(base), dtype)
-=======
-                theirs = layer(flipped(base, [flip]))
-            except ValueError:  # it excludes another decision, so only the two together can be tried
-                continue
-            found = explained(CarriedOut(scheme=theirs), layer(base), dtype)
->>>>>>> Stashed changes
             if found.first_stage is not None:
                 told = [cause for causes in (found.causes, *found.undetermined) for cause in causes]
                 assert (flip.field, flip.value) in [(cause.field, cause.value_b) for cause in told], found.sentence
