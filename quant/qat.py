@@ -26,7 +26,9 @@ def prepare(
     itself such a layer is returned as the new layer. By subclass the layers stay, with new Parameters: make the
     optimizer afterwards. Raises ValueError when nothing was chosen.
     """
-    if Mechanism(mechanism) is Mechanism.SUBCLASS:
+    if mechanism not in tuple(Mechanism):
+        raise ValueError(f"mechanism is {mechanism!r}; it must be one of {', '.join(Mechanism)}")
+    if mechanism == Mechanism.SUBCLASS:
         count = prepare_tensors(model, scheme, filter_fn)
     else:
         model, count = _swapped(model, scheme, filter_fn)

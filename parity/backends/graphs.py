@@ -43,7 +43,8 @@ def stages_in(mode: str, layer: Layer, x: Tensor) -> LayerStages:
     if mode not in GRAPHS:
         return stages
     assert isinstance(layer, nn.Module)
-    computed = iter(_graph(mode, layer, x, stages.output.dtype)(x))
+    graph = _graph(mode, layer, x, stages.output.dtype)
+    computed = (tensor.clone() for tensor in graph(x))  # what a graph hands out may be the tensors it holds
     operands = [None if old is None else _operand(old, computed) for old in (stages.input, stages.weight)]
     assert operands[1] is not None
     return LayerStages(input=operands[0], weight=operands[1], output=next(computed))

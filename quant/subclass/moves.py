@@ -14,21 +14,15 @@ if TYPE_CHECKING:
 
 aten = torch.ops.aten
 
-# The same numbers elsewhere, in another dtype or shape, or room for them: shards and copies of a weight are weights.
+# Beside every view: the same numbers elsewhere or in another dtype, or room for them. Shards and copies of a weight are
+# weights.
 MOVES = {
-    aten.alias.default,
-    aten.detach.default,
     aten.clone.default,
     aten._to_copy.default,
     aten.empty_like.default,
     aten.new_empty.default,
     aten.new_zeros.default,
-    aten.view.default,
     aten._unsafe_view.default,
-    aten.as_strided.default,
-    aten.slice.Tensor,
-    aten.split.Tensor,
-    aten.split_with_sizes.default,
 }
 TURNS = {aten.t.default, aten.transpose.int}
 # Products that quant.subclass.products does not know: to hand them unquantized numbers would be a silent lie.
@@ -60,10 +54,11 @@ def dispatched(cls: type[FakeQuantizedTensor], func: Any, args: Sequence[Any], k
     result = func(*plain, **plain_kwargs)
     if not isinstance(first, cls):
         return result
-    if func in MOVES:
-        return tree_map(lambda t: cls(t, first.scheme, first.transposed) if isinstance(t, Tensor) else t, result)
     if func in TURNS:
-        return cls(result, first.scheme, first.transposed is (result.stride() == plain[0].stride()))
+        turns = func is aten.t.default or (args[1] - args[2]) % first.dim() != 0
+        return cls(result, first.scheme, first.transposed != turns)
+    if func.is_view or func in MOVES:
+        return tree_map(lambda t: cls(t, first.scheme, first.transposed) if isinstance(t, Tensor) else t, result)
     written = func._schema.arguments[0].alias_info
     return first if written is not None and written.is_write else result
 

@@ -125,8 +125,8 @@ def _wrapped(x: Tensor | WrappedInput, weight: FakeQuantizedTensor) -> WrappedIn
 
 def _rows_of(mat2: FakeQuantizedTensor) -> FakeQuantizedTensor:
     """The weight [N, K] whose transpose a product was given."""
-    if not mat2.transposed:
-        raise ValueError("a fake-quantized weight holds its output channels in rows: write x @ weight.t()")
+    if not getattr(mat2, "transposed", False):
+        raise ValueError("a product takes the input first, then the weight with its rows turned: write x @ weight.t()")
     return mat2.t()  # type: ignore[return-value]  # the subclass keeps itself
 
 
