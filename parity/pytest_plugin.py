@@ -92,7 +92,7 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if worker is not None:
         worker["parity_lanes"], worker["parity_edges"] = report.to_bytes()
         return
-    page = report.write(Path(session.config.getoption("--parity-report")), sys.argv)
+    page = report.write(Path(session.config.getoption("--parity-report")), ("pytest", *sys.argv[1:]))
     session.config.stash[_PAGE] = str(page)
 
 

@@ -13,7 +13,7 @@ class Baseline:
     """sentence = the gate's, or why there is none: runs of unlike settings are shown, not compared."""
 
     name: str
-    subject: str
+    commit: str
     sentence: str
     gate: Gate | None
 
@@ -23,12 +23,12 @@ class Baseline:
         return 0 if self.gate is None else sum(each.kind is not Kind.UNCHANGED for each in self.gate.changes)
 
 
-def against(baseline: Run, run: Run) -> Baseline:
-    """Hold the run against the baseline, as `parity gate` would with the engine as its subject."""
+def against(baseline: Run, run: Run, subject: str) -> Baseline:
+    """Hold the run against the baseline, as `parity gate --subject SUBJECT` does."""
     commit = baseline.manifest.environment.subject.get("engine_commit")
-    name, subject = baseline.directory.name, "" if commit is None else str(commit)[:12]
+    name, short = baseline.directory.name, "" if commit is None else str(commit)[:12]
     try:
-        found = gate(baseline, run)
+        found = gate(baseline, run, subject=subject)
     except IncomparableError as error:
-        return Baseline(name=name, subject=subject, sentence=str(error), gate=None)
-    return Baseline(name=name, subject=subject, sentence=found.sentence, gate=found)
+        return Baseline(name=name, commit=short, sentence=str(error), gate=None)
+    return Baseline(name=name, commit=short, sentence=found.sentence, gate=found)

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from parity.exit_codes import ExitCode, exit_code
+from parity.gate.comparable import ENGINE
 from parity.ledger import LEDGER_FILE, Row, read_ledger
 from parity.store import Run
 from parity.verdicts import Verdict
@@ -55,10 +56,11 @@ class Page:
     baseline: Baseline | None = None
 
 
-def page(sheet: Sheet, baseline: Run | None = None) -> Page:
+def page(sheet: Sheet, baseline: Run | None = None, subject: str = ENGINE) -> Page:
     """Count and word a run, and hold it against a baseline where one is given.
 
-    The ledger's rows are read from this checkout, those alone that the run names.
+    subject = what may differ between the two. The ledger's rows are read from this checkout, those alone that the run
+    names.
     """
     counts, run = sheet.reconciliation, sheet.run
     named = {*sheet.findings.ledger.words} - {""}
@@ -74,7 +76,7 @@ def page(sheet: Sheet, baseline: Run | None = None) -> Page:
         detections=detections(run),
         mutants=mutants(run),
         proofs=proofs(run),
-        baseline=None if baseline is None else against(baseline, run),
+        baseline=None if baseline is None else against(baseline, run, subject),
     )
 
 

@@ -13,6 +13,7 @@ from markupsafe import Markup
 from parity.axes import AXES, PRESETS
 from parity.explanation import cause_sentence
 from parity.formats import FLOATS, INTEGERS
+from parity.gate.comparable import ENGINE
 from parity.ledger import Row
 from parity.manifest import EdgeCount
 from parity.store import load_run
@@ -33,14 +34,16 @@ MAX_BYTES = 10_000_000
 _TEMPLATES = Path(__file__).with_name("templates")
 
 
-def write_report(run_directory: Path, out: Path | None = None, baseline: Path | None = None) -> Path:
+def write_report(
+    run_directory: Path, out: Path | None = None, baseline: Path | None = None, subject: str = ENGINE
+) -> Path:
     """The path of the page: `out`, or RUN/report.html. The JSON twin has the same name with the suffix .json.
 
-    baseline = a run that this one is held against. Raises parity.store.StoreError where a run cannot be read or the
-    page not written.
+    baseline = a run that this one is held against, subject = what may differ between them. Raises
+    parity.store.StoreError where a run cannot be read or the page not written.
     """
     path = run_directory / "report.html" if out is None else out
-    shown = page(load(run_directory), None if baseline is None else load_run(baseline))
+    shown = page(load(run_directory), None if baseline is None else load_run(baseline), subject)
     write_whole(path, html(shown).encode())
     write_whole(path.with_suffix(".json"), twin_text(shown).encode())
     return path

@@ -9,6 +9,7 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import pytest
 
 from benchmarks.report_records import write_run
+from parity.axes import AXES
 from parity.formats import FLOATS, INTEGERS, bits_text
 from reports.assets import STATIC
 from reports.render import write_report
@@ -155,10 +156,10 @@ def test_pivot_moves_an_axis_and_stands_in_the_address(page: "Page", report: Pat
     page.select_option("[aria-label='add an axis to the columns']", "edge")
     assert "rows=dtype,scale,family" in page.url
     assert "columns=domain,eps,device,edge&facets=preset" in page.url
-    assert page.locator(".facet").count() == 5
+    assert page.locator(".facet").count() == len(AXES["preset"].values)
     page.reload()
     page.wait_for_selector("html[data-ready]")
-    assert page.locator(".facet").count() == 5
+    assert page.locator(".facet").count() == len(AXES["preset"].values)
 
 
 def test_matrix_counts_are_those_of_the_twin(page: "Page", report: Path, twin: dict[str, Any]) -> None:

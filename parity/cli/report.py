@@ -31,6 +31,7 @@ def render(
     baseline: Annotated[
         Path | None, typer.Option(metavar="RUN", help="Say on the page what moved and what is new against this run.")
     ] = None,
+    subject: Annotated[str, typer.Option(help="What may differ from the baseline.")] = "engine",
     index: Annotated[
         Path | None,
         typer.Option(metavar="RUNS_DIR", help="A dashboard over all runs in it instead: RUNS_DIR/index.html."),
@@ -47,7 +48,7 @@ def render(
 
     directory = run_directory(run)
     found = summary(directory)
-    page = write_report(directory, out, baseline)
+    page = write_report(directory, out, baseline, subject)
     if as_json:
         say_json({**found.to_json(), "report": str(page)})
     else:

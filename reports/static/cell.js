@@ -16,7 +16,7 @@ async function showCell(sheet, container, cell, edge, state) {
   const finding = sheet.findingOf[edge][cell];
   container.replaceChildren(
     cellHead(sheet, cell, state),
-    axisList(sheet, cell),
+    String(cell) in sheet.odd ? element("h2", {}, cellId(sheet, cell)) : axisList(sheet, cell),
     commandLine(rerun(cellId(sheet, cell))),
     edgeTabs(sheet, cell, edge),
     element("section", { class: "edge", "aria-label": sheet.edges[edge] },
@@ -137,7 +137,7 @@ function neighbourView(sheet, cell, edge, finding) {
   }
   if (best < 0) return element("p", { class: "of" }, "No cell of this edge is identical.");
   const differs = sheet.axes.filter((axis) => axis.codes[cell] !== axis.codes[best]).map((axis) => `${axis.name}:${axis.words[axis.codes[best]]}`);
-  return element("p", {}, "Nearest identical cell: ", element("a", { href: addressOf({ cell: cellId(sheet, best), stage: null }) }, element("code", {}, cellId(sheet, best))), ` with ${differs.join(", ")} instead.`);
+  return element("p", {}, "Nearest identical cell: ", element("a", { href: addressOf({ cell: cellId(sheet, best), stage: null }) }, element("code", {}, cellId(sheet, best))), differs.length ? ` with ${differs.join(", ")} instead.` : ".");
 }
 
 function lanesView(detail) {
