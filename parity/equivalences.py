@@ -102,6 +102,16 @@ def _sixteen_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
     return dtype in ENUMERABLE and scheme.scale_dtype in ENUMERABLE
 
 
+def _divides_sixteen_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
+    """An end of a 16-bit range, or a span rounded to 16 bits, is divided by a number of at most 8 bits."""
+    rules, narrow = scheme.rules, qparam_dtype_of(scheme, dtype) in ENUMERABLE
+    ends = scheme.mapping in (Mapping.SYMMETRIC, Mapping.SYMMETRIC_NO_CLIPPING)
+    spans = scheme.mapping is Mapping.ASYMMETRIC and narrow
+    nearest = rules.scale_rounding is d.ScaleRounding.NEAREST_EVEN and rules.subnormals is d.Subnormals.KEEP
+    read = narrow or (rules.eps_target is not d.EpsTarget.RANGE and _reads_stored_scale(scheme))
+    return _sixteen_bits(scheme, dtype) and scheme.bits <= 8 and (ends or spans) and nearest and read
+
+
 EQUIVALENCES: tuple[Equivalence, ...] = (
     Equivalence(
         field="subtract_dtype",
@@ -243,6 +253,23 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
             "unit, the smaller of at most 20 bits; float32 rounds by less, so both lie on one side of h"
         ),
         proved_by=("qparam_dtype=float64 --step choose_qparams --dtype bf16,fp16 --bits 2,4,8",),
+    ),
+    Equivalence(
+        field="scalar_division",
+        values=("divide", "reciprocal_multiply"),
+        where="16-bit input and scale, at most 8 bits, and what is divided is a 16-bit number",
+        holds=_divides_sixteen_bits,
+        proof=(
+            "|a / c - h| for a tie h of 16 bits is 0 or at least h * 2^-20, since 2 a and 2 h c are integers in one "
+            "unit, the smaller of at most 20 bits; a times float32's 1 / c is off by less than 2^-23 of it"
+        ),
+        proved_by=(
+            "scalar_division=reciprocal_multiply --step choose_qparams --dtype bf16,fp16 --bits 2,4,8",
+            "scalar_division=reciprocal_multiply --against torchao --step choose_qparams --mapping asymmetric "
+            "--dtype bf16,fp16 --bits 8",
+            "scalar_division=reciprocal_multiply --against torchao --step choose_qparams --domain float "
+            "--dtype bf16,fp16",
+        ),
     ),
     Equivalence(
         field="rescale_fusion",

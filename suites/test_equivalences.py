@@ -133,6 +133,7 @@ KEPT = "engine,float_rescale_dtype=float32"
     [
         "symmetric_scale=doubled_over_span --step choose_qparams",  # 2 a overflows: a bf16 range in float32
         f"rescale_fusion=fma --against {KEPT} --step dequantize --domain float --zero-point 15",  # so does 15 s
+        "scalar_division=reciprocal_multiply --step choose_qparams --mapping asymmetric",  # a span has 24 bits
         "code_dtype=input",  # a bf16 quotient is rounded to 8 bits
         "eps_order=after_storage --against torchao --step choose_qparams --mapping asymmetric",  # z reads it unbounded
     ],

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 from torch import Tensor
 
 from parity.proving.claim import Claim, Step
-from parity.proving.counter import Tally
+from parity.proving.counter import LanesCounter, Tally
 from parity.proving.operands import finite_values, positive_scales
 from parity.proving.party import Party, Path
 from quant import ZeroPointDomain
@@ -27,13 +27,14 @@ _NAN_CODES: Final = (d.NanCode.ZERO, d.NanCode.QMIN, d.NanCode.QMAX)
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FusedCounter:
-    """Counts pairs of inputs and scales for quantize claims; scales are halved to find the slices that differ."""
+    """Counts operands of quantize claims; where any differ, the eager lanes say in which slices."""
 
     inputs: Tensor
     scales: Tensor
     claim: Claim
     a: CodeRule
     b: CodeRule
+    eager: LanesCounter
     grain: int
     device: str = DEVICE
     method: str = "a kernel made both parties' codes of every operand in registers and counted where they differ"
@@ -53,18 +54,22 @@ class FusedCounter:
             claim=claim,
             a=code_rule(claim, claim.a),
             b=code_rule(claim, claim.b),
+            eager=LanesCounter.of(claim, "cuda"),
             grain=len(scales),
         )
 
     def count(self, part: range) -> Tally:
-        return Tally.of(len(part) * len(self.inputs) * len(self.claim.zero_points), self._located(part))
-
-    def _located(self, part: range) -> list[tuple[int, int]]:
-        count = sum(self._differing(part, zero_point) for zero_point in self.claim.zero_points)
-        if not count or len(part) == 1:
-            return [(part.start, count)] if count else []
-        half = len(part) // 2
-        return self._located(part[:half]) + self._located(part[half:])
+        """Raises ArithmeticError where the kernel and the eager lanes count differently."""
+        found = sum(self._differing(part, zero_point) for zero_point in self.claim.zero_points)
+        if not found:
+            return Tally(pairs=len(part) * len(self.inputs) * len(self.claim.zero_points))
+        tally = self.eager.count(part)
+        if tally.n_different != found:
+            raise ArithmeticError(
+                f"the fused kernel counts {found} differing operands of {self.claim.id} and the eager lanes "
+                f"{tally.n_different}: one of them does not follow the rules"
+            )
+        return tally
 
     def _differing(self, part: range, zero_point: int) -> int:
         from kernels.pair_proof_triton import count_pairs
