@@ -45,16 +45,21 @@ _TRAINING: Final = (Flow.QAT_PREPARE.value, Flow.QAT_CONVERT.value)
 _DYNAMIC: Final = MappingProxyType({"op": ("linear",), "act": ("asymmetric",)})
 
 # Beside the axes, a point has backend and flow. Its eps and aeps are "own" (the smallest normal of the model's dtype),
-# "2**-23" or "other", its ascale is "model" or a dtype that is not the model's.
+# "2**-23" or "other", its ascale is "model" or a dtype that is not the model's, and a float zp of the scale's own dtype
+# is "of_scale".
 GAPS: Final = (
-    Forbidden(where={"domain": ("float", "none")}, reason="zero points are integers"),
-    Forbidden(where={"pz": ("no",)}, reason="every range is widened to hold zero"),
+    Forbidden(where={"domain": ("none",)}, reason="there is always a zero point"),
+    Forbidden(where={"domain": ("float",), "flow": _STORING}, reason="stored zero points are integers"),
+    Forbidden(where={"domain": ("float",), "backend": (LEGACY,)}, reason="zero points of 8da4w are integers"),
+    Forbidden(where={"domain": ("int",), "pz": ("no",)}, reason="every range is widened to hold zero"),
+    Forbidden(where={"domain": ("float",), "pz": ("yes",)}, reason="the float domain takes a range as it is"),
     Forbidden(
-        where={"zp": ("uint8", "int16", "int32", "int64", "fp32", "bf16", "fp16")}, reason="zero points are int8"
+        where={"zp": ("uint8", "int16", "int32", "int64", "fp32", "bf16", "fp16")},
+        reason="zero points are int8, in the float domain of the scale's dtype",
     ),
     Forbidden(where={"group": ("tensor", "row", "block")}, reason="weights are scaled per group or per output channel"),
     Forbidden(where={"op": ("linear",), "act": ("symmetric",)}, reason="activations are asymmetric"),
-    Forbidden(where={"op": ("linear",), "act": ("static",)}, reason="activations have a scale a token"),
+    Forbidden(where={"op": ("linear",), "act": ("static", "learned")}, reason="activations have a scale a token"),
     Forbidden(
         where={"backend": (TORCHAO,), "flow": _TRAINING, "mapping": ("no_clipping",)},
         reason="the fake quantizer knows symmetric and asymmetric",
@@ -141,6 +146,10 @@ def _point(cell: Cell) -> dict[str, str]:
         stored = dtype if point[scale] == "model" else point[scale]
         point[eps] = _eps(point[eps], dtype, stored)
         point[scale] = "model" if stored == dtype else stored
+    if point["domain"] == "float":
+        own = {"model": dtype}
+        zero_point = own.get(point["zp"], point["zp"])
+        point["zp"] = "of_scale" if zero_point == own.get(point["scale"], point["scale"]) else zero_point
     return point
 
 

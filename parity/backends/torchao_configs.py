@@ -9,7 +9,7 @@ import torch
 
 from parity.backends.torchao_gaps import Wanted
 from parity.backends.torchao_package import quiet_import
-from quant import Mapping, PerGroup
+from quant import Mapping, PerGroup, ZeroPointDomain
 
 with quiet_import():
     import torchao.prototype.mx_formats
@@ -23,6 +23,7 @@ with quiet_import():
         QATConfig,
     )
     from torchao.quantization.quant_primitives import MappingType
+    from torchao.quantization.quant_primitives import ZeroPointDomain as TorchaoDomain
 
 _MAPPINGS: Final = {
     Mapping.SYMMETRIC: MappingType.SYMMETRIC,
@@ -65,6 +66,7 @@ def prepare_config(wanted: Wanted) -> Any:
         weight.scale_dtype,
         weight.eps,
         None if activation is None else (activation.scale_dtype, activation.eps),
+        in_float_domain=weight.zero_point_domain == ZeroPointDomain.FLOAT,
     )
 
 
@@ -117,6 +119,7 @@ def _explicit_prepare(
     scale_dtype: torch.dtype,
     eps: float,
     activation: tuple[torch.dtype, float] | None,
+    in_float_domain: bool,
 ) -> Any:
     activation_config = None
     if activation is not None:
@@ -129,11 +132,12 @@ def _explicit_prepare(
             eps=activation[1],
         )
     weight_config = IntxFakeQuantizeConfig(
-        getattr(torch, f"int{bits}"),
+        getattr(torch, f"uint{bits}" if in_float_domain else f"int{bits}"),
         _granularity(group_size),
         _MAPPINGS[mapping],
         scale_precision=scale_dtype,
-        zero_point_precision=torch.int8,
+        zero_point_precision=scale_dtype if in_float_domain else torch.int8,
+        zero_point_domain=TorchaoDomain.FLOAT if in_float_domain else TorchaoDomain.INT,
         eps=eps,
     )
     return QATConfig(activation_config=activation_config, weight_config=weight_config, step="prepare")

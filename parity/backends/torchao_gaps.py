@@ -74,24 +74,39 @@ def _on_activation(test: Callable[[Wanted, TensorScheme], bool]) -> Test:
     return lambda wanted: wanted.activation is not None and test(wanted, wanted.activation)
 
 
-def _not_signed(scheme: TensorScheme) -> bool:
-    half = 2 ** (scheme.bits - 1)
-    return scheme.bits > 8 or (scheme.qmin, scheme.qmax) != (-half, half - 1)
+def _in_float_domain(wanted: Wanted) -> bool:
+    return wanted.weight.zero_point_domain == ZeroPointDomain.FLOAT
+
+
+def _trains_floats(wanted: Wanted) -> bool:
+    return wanted.backend == TORCHAO and wanted.flow is Flow.QAT_PREPARE
+
+
+def _off_grid(wanted: Wanted) -> bool:
+    """Neither intN in the int domain nor uintN in the float domain."""
+    scheme, half = wanted.weight, 2 ** (wanted.weight.bits - 1)
+    lowest = 0 if _in_float_domain(wanted) else -half
+    return scheme.bits > 8 or (scheme.qmin, scheme.qmax) != (lowest, lowest + 2 * half - 1)
 
 
 # Each test is asked only where the ones before it said no. The sentences may name any part of `Wanted`.
 _EVERYWHERE: Final[tuple[tuple[Test, str], ...]] = (
     (
-        lambda w: w.weight.zero_point_domain != ZeroPointDomain.INT,
+        lambda w: w.weight.zero_point_domain == ZeroPointDomain.NONE or (_in_float_domain(w) and not _trains_floats(w)),
         "the weight's zero_point_domain is {w.weight.zero_point_domain}, but torchao's intx zero points are integers",
     ),
     (
-        lambda w: not w.weight.preserve_zero,
+        lambda w: not w.weight.preserve_zero and not _in_float_domain(w),
         "the weight's preserve_zero is False, but torchao's intx weights widen every range to hold zero",
     ),
     (
-        lambda w: _not_signed(w.weight),
-        "the weight's grid is [{w.weight.qmin}, {w.weight.qmax}], but torchao's are those of int1 to int8",
+        lambda w: w.weight.preserve_zero and _in_float_domain(w),
+        "the weight's preserve_zero is True, but torchao's qparams of the float domain take the range as it is",
+    ),
+    (
+        _off_grid,
+        "the weight's grid is [{w.weight.qmin}, {w.weight.qmax}], but torchao's are those of int1 to int8, or of uint1 "
+        "to uint8 in the float domain",
     ),
     (
         lambda w: w.weight.granularity != PerAxis(0) and not isinstance(w.weight.granularity, PerGroup),
@@ -102,8 +117,13 @@ _EVERYWHERE: Final[tuple[tuple[Test, str], ...]] = (
         "one element has a scale of its own, but torchao takes such blocks for one that spans the tensor",
     ),
     (
-        lambda w: w.weight.zero_point_dtype != torch.int8,
+        lambda w: w.weight.zero_point_dtype != torch.int8 and not _in_float_domain(w),
         "the weight's zero_point_dtype is {w.weight.zero_point_dtype}, but torchao's intx weights store int8",
+    ),
+    (
+        lambda w: w.weight.zero_point_dtype != w.weight.scale_dtype and _in_float_domain(w),
+        "the weight's zero_point_dtype is {w.weight.zero_point_dtype}, but torchao casts a float zero point to the "
+        "scale's dtype, {w.weight.scale_dtype}",
     ),
     (
         lambda w: w.output_dtype != w.dtype,

@@ -24,7 +24,9 @@ with quiet_import():
     from torchao.quantization.qat.fake_quantizer import IntxFakeQuantizer
     from torchao.quantization.quant_primitives import (
         MappingType,
+        ZeroPointDomain,
         _quantize_affine_no_dtype_cast,
+        _quantize_affine_tinygemm_no_dtype_cast,
         choose_qparams_affine,
         dequantize_affine,
         quantize_affine,
@@ -118,7 +120,9 @@ def _per_token(
 
 def _faked(fake: IntxFakeQuantizer, x: Tensor, block: tuple[int, ...], qmin: int, qmax: int) -> _Operand:
     dequantized = fake(x)
-    codes = _quantize_affine_no_dtype_cast(x, block, fake.scale, fake.zero_point, qmin, qmax)
+    floats = fake.config.zero_point_domain is ZeroPointDomain.FLOAT
+    to_codes = _quantize_affine_tinygemm_no_dtype_cast if floats else _quantize_affine_no_dtype_cast
+    codes = to_codes(x, block, fake.scale, fake.zero_point, qmin, qmax)
     return _Operand(scale=fake.scale, zero_point=fake.zero_point, codes=codes, dequantized=dequantized)
 
 
