@@ -172,15 +172,22 @@ def test_2861_widened_asymmetric_weights_to_zero() -> None:
     assert (after["weight.dequantized"].tensor - layer.weight).abs().max() < 0.15
 
 
-def test_2280_stopped_the_gradient_of_clipped_weights() -> None:
-    """The largest weight of a symmetric group always clips, so its bits tell the two gradients apart."""
+@pytest.mark.parametrize(("op", "moved"), [("linear", ["grad.input", "grad.weight"]), ("embedding", ["grad.weight"])])
+def test_2280_stopped_the_gradient_of_clipped_weights(op: str, moved: list[str]) -> None:
+    """The peak of a symmetric group is 7.5 scales: its code is clipped, and its gradient passed until then."""
     scheme = recipe("fp32")
-    layer, x = layer_for(scheme, torch.float32, family="random"), tokens_for(scheme, torch.float32, "random")
+    layer = layer_for(scheme, torch.float32, embedding=op == "embedding", family="random")
+    x = INDICES if op == "embedding" else tokens_for(scheme, torch.float32, "random")
     before, after = (
-        backend_named(name).trace(Lane(backend=name, flow=PREPARE), layer, x, scheme, steps=1)
+        backend_named(name).trace(Lane(backend=name, flow=PREPARE), layer, x, scheme, gradients=True)
         for name in ("torchao_before_2280", "torchao_before_2861")
     )
-    assert next(diff.stage for diff in diff_traces(before, after) if not diff.identical).startswith("weight.")
+    assert [diff.stage for diff in diff_traces(before, after) if not diff.identical] == moved
+    then, now = before["grad.weight"].tensor, after["grad.weight"].tensor
+    stopped = (then != 0) & (now == 0)
+    assert stopped.any()
+    groups = layer.weight.detach().reshape(-1, GROUP)
+    assert (groups == groups.abs().amax(1, keepdim=True))[stopped.reshape(-1, GROUP)].all(), "nothing but peaks"
 
 
 # --- explained -----------------------------------------------------------------------------------------------------

@@ -52,13 +52,22 @@ class EpochBackend:
         }
         return instead[lane.flow].carried_out(scheme, embedding=embedding)
 
-    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
+    def trace(
+        self,
+        lane: Lane,
+        layer: nn.Module,
+        x: Tensor,
+        scheme: QuantScheme,
+        steps: int = 0,
+        *,
+        gradients: bool = False,
+    ) -> Trace:
         """The stages of one flow; weights train as the epoch's prepare trained them. Raises what `declared` raises."""
         carried = self.declared(lane, layer, scheme)
         if steps and lane.flow is not Flow.QAT_PREPARE:
             layer = self._trained(layer, x, scheme, steps)
             steps = 0
-        return _ENGINE.trace(lane, layer, x, carried, steps)
+        return _ENGINE.trace(lane, layer, x, carried, steps, gradients=gradients)
 
     def _trained(self, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
         """A float layer of the kind `layer` is, with the weights that the epoch's prepare trains."""
