@@ -112,6 +112,11 @@ def test_premerge_claims_hold(claim: Claim) -> None:
     assert proof.proved, proof.sentence
 
 
+def test_a_backend_without_functions_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"^backend engine has no functions that take a given scale"):
+        other_party("backend:engine", ENGINE)
+
+
 # --- what is refuted -----------------------------------------------------------------------------------------------
 
 

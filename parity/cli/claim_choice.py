@@ -51,7 +51,8 @@ def chosen_claims(
         if not claims:
             raise ValueError(f"no claim of the {tier} tier has these values; --tier nightly has more")
         return claims
-    base = _ENGINE if against is None or against in (Path.ORACLE, Path.STORED) else against
+    declared_by_rule = against is None or against in (Path.ORACLE, Path.STORED) or against.startswith("backend:")
+    base = _ENGINE if declared_by_rule else against
     party = party_of([*([] if any("=" not in rule for rule in rules) else base.split(",")), *rules], _ENGINE)
     other = other_party(_ENGINE if against is None else against, party)
     return tuple(

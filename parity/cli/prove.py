@@ -25,6 +25,7 @@ Examples:
   parity prove code_division=reciprocal_multiply reciprocal_dtype=code --against engine
   parity prove code_dtype=float64 --dtype fp16 --bits 8 --zero-point all
   parity prove torchao --against stored --step fake_quantize --domain none
+  parity prove torchao --against backend:torchao         the set against the package itself
   parity prove rescale_dtype=float64 --step dequantize --against engine --zero-point all
   parity prove --list                                    the proofs of the newest run
 """
@@ -37,7 +38,10 @@ def prove_rules(
     ] = None,
     against: Annotated[
         str | None,
-        typer.Option(metavar="SET[,FIELD=VALUE]|oracle|stored", help="The other party; engine where RULE is a field."),
+        typer.Option(
+            metavar="SET[,FIELD=VALUE]|oracle|stored|backend:NAME",
+            help="The other party; engine where RULE is a field.",
+        ),
     ] = None,
     step: Annotated[str | None, typer.Option(help="quantize, fake_quantize, dequantize or choose_qparams.")] = None,
     dtype: Annotated[str | None, typer.Option(metavar="DTYPE,...", help="bf16, fp16: of the input.")] = None,

@@ -8,6 +8,7 @@ from enum import StrEnum
 from typing import Final
 
 from parity.backends.functions import Functions
+from parity.backends.registry import backend_named
 from quant import Rules, rules_named
 from quant.rule_sets import RULE_SETS
 
@@ -59,9 +60,17 @@ def party_of(texts: Sequence[str], base: str) -> Party:
 
 
 def other_party(text: str, a: Party) -> Party:
-    """The other party: a rule set, or `oracle` or `stored`, which carry out A's own rules."""
+    """The other party: a rule set; `oracle` or `stored`, which carry out A's own rules; or `backend:torchao`, which
+    declares them. Raises ValueError for a backend without functions that take a given scale.
+    """
     if text in (Path.ORACLE, Path.STORED):
         return Party(name=text, rules=a.rules, path=Path(text))
+    kind, _, name = text.partition(":")
+    if kind == "backend":
+        functions = getattr(backend_named(name), "functions", None)
+        if not isinstance(functions, Functions):
+            raise ValueError(f"backend {name} has no functions that take a given scale; torchao has")
+        return Party(name=text, rules=a.rules, path=Path.FUNCTIONS, functions=functions)
     return party_of(text.split(","), text.partition(",")[0])
 
 
