@@ -1,8 +1,13 @@
-"""failure(record) = what a person needs of two lanes that are not identical: six facts, a line each."""
+"""failure(record) = what a person needs of two lanes that are not identical: six facts, a line each.
+
+Cell, first stage, first index, both values with their bits, cause, and how to run it again.
+"""
 
 from __future__ import annotations
 
 from parity.comparison import Comparison
+from parity.record import EdgeRecord
+from parity.rerun import rerun
 from parity.sentence import extent, sentence
 
 
@@ -21,7 +26,15 @@ def failure(record: Comparison) -> str:
     return "\n".join([*lines, f"rerun: {record.rerun}"])
 
 
-def _cause(record: Comparison) -> str:
+def pair_failure(record: EdgeRecord) -> str:
+    """The same facts of a pair in a run, whose cell is run again by its id."""
+    lines = [f"{record.edge} is {record.verdict} on {record.cell}", sentence(record)]
+    if record.stages:
+        lines.append(f"cause: {_cause(record)}")
+    return "\n".join([*lines, f"rerun: {rerun(record.cell)}"])
+
+
+def _cause(record: EdgeRecord) -> str:
     from parity.explain import explain
 
     try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
@@ -120,21 +119,11 @@ def replay(
 
 
 def red_pairs(cell_id: str) -> list[str]:
-    """The facts of each pair of a cell that is not green: where it parts, both values, cause and the command again."""
-    from parity.explain import explain
+    """The facts of each pair of a cell that is not green."""
+    from parity.failure import pair_failure
     from parity.verdicts import GREEN
 
-    told = []
-    for record in replay(cell_id).edges:
-        if record.verdict in GREEN:
-            continue
-        lines = [f"{record.edge} is {record.verdict} on {cell_id}", sentence(record)]
-        try:
-            lines += [f"cause: {explain(record).sentence}"] if record.stages else []
-        except ValueError as error:
-            lines.append(f"cause: not sought, for {error}")
-        told.append("\n".join([*lines, f"rerun: parity replay {shlex.quote(cell_id)}"]))
-    return told
+    return [pair_failure(record) for record in replay(cell_id).edges if record.verdict not in GREEN]
 
 
 def _recorded(run: Path, cell_id: str) -> list[LaneRecord]:

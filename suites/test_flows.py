@@ -11,9 +11,9 @@ from parity.axes import AXES, PRESET
 from parity.cells import Cell, parse_cell
 from parity.edges import triangle
 from parity.evaluate import Evaluated, evaluate
+from parity.failure import pair_failure
 from parity.ledger import read_ledger
 from parity.matrix import Chunk, chunks, plan
-from parity.record import EdgeRecord
 from parity.recording import axis_values
 from parity.run import EvaluateChunk
 from parity.settling import Settling
@@ -39,8 +39,8 @@ def test_chunk(chunk: Chunk, pytestconfig: pytest.Config, tmp_path_factory: pyte
     records = [settling.excuse(record) for record in found.edges]
     planned = {(cell.id, str(edge)) for cell in chunk.cells for edge in WORK.edges_of(cell)}
     assert {(record.cell, record.edge) for record in records} == planned
-    red = [_facts(record) for record in records if record.verdict not in GREEN]
-    assert not red, "\n\n".join(red[:5]) + f"\n\n{len(red)} of {len(records)} pairs are red"
+    red = [record for record in records if record.verdict not in GREEN]
+    assert not red, "\n\n".join(map(pair_failure, red[:5])) + f"\n\n{len(red)} of {len(records)} pairs are red"
 
 
 def _evaluated(chunk: Chunk, running: Path) -> Evaluated:
@@ -51,19 +51,6 @@ def _evaluated(chunk: Chunk, running: Path) -> Evaluated:
     found = WORK(chunk)[1]
     running.unlink()
     return found
-
-
-def _facts(record: EdgeRecord) -> str:
-    """Cell, first stage, first index, both values, and how to run it again."""
-    lines = [f"{record.cell}: {record.edge} {record.verdict.value}"]
-    stage = record.stages.find(record.first_stage) if record.first_stage else None
-    if stage is not None and stage.first is not None:
-        first = stage.first
-        lines.append(f"first at {stage.stage}{list(first.index)}: {first.bits_a:#x} against {first.bits_b:#x}")
-    elif record.first_stage:
-        lines.append(f"first at {record.first_stage}")
-    lines += [record.message] if record.message else []
-    return "\n".join([*lines, f"parity replay {record.cell!r}"])
 
 
 # What each domain asks of the other axes, so that most draws are legal; the rest is drawn.
