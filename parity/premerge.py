@@ -10,8 +10,9 @@ from typing import Final
 
 from parity.arrays import read_array
 from parity.axes import AXES, FLOATS, PRESETS, SCALES
-from parity.cells import Cell, cell_at
+from parity.cells import Cell, cell_at, parse_cell
 from parity.epoch_cells import EPOCH_CELLS
+from parity.found import read_found
 
 DOMAINS: Final = ("int", "float", "none")
 EPSES: Final = tuple(value for value in AXES["eps"].values if value != AXES["eps"].default)
@@ -37,6 +38,7 @@ def premerge_parts() -> tuple[Part, ...]:
     """Every cell of the tier once, in the first part that has it."""
     parts, seen = [], set[Cell]()
     for meaning, cells, protected in (
+        ("cells in which something was found once", found_cells(), True),
         ("every preset, layer and dtype, with every family of inputs", _presets(), True),
         ("the full product of dtype, scale, domain, eps and device for every preset", _full_product(), True),
         ("the epochs of torchao, for every dtype of the model and of the scale", EPOCH_CELLS, True),
@@ -48,6 +50,11 @@ def premerge_parts() -> tuple[Part, ...]:
         seen.update(own)
         parts.append(Part(meaning=meaning, cells=own, protected=protected))
     return tuple(parts)
+
+
+def found_cells() -> Iterator[Cell]:
+    """The cells of parity/found.toml, in the order in which they were found."""
+    yield from (parse_cell(found.cell) for found in read_found())
 
 
 def _presets() -> Iterator[Cell]:

@@ -63,7 +63,7 @@ DOMAINS = {
 
 @pytest.mark.parametrize("domain", [value for value in AXES["domain"].values if value != PRESET])
 def test_three_flows_are_identical_on_any_legal_cell(domain: str) -> None:
-    @settings(max_examples=60, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=60, suppress_health_check=list(HealthCheck))
     @given(cell=cells(domain=domain, **DOMAINS[domain]))
     def identical(cell: Cell) -> None:
         records = evaluate([cell], lambda _: triangle("engine")).edges

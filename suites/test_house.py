@@ -21,7 +21,19 @@ HEAVY = ("torch", "pandas", "pyarrow", "torchao")
 # Modules of parity that hold plain records: a page is rendered from them where torch cannot be imported.
 PLAIN = (
     *("axes", "cells", "columns", "contract", "detection", "edges", "evidence", "exit_codes", "foreign", "judge"),
-    *("ledger", "manifest", "matrix", "proof", "record", "run_diff", "signature", "store", "verdicts", "whole_file"),
+    *(
+        "ledger",
+        "manifest",
+        "matrix",
+        "mutation",
+        "proof",
+        "record",
+        "run_diff",
+        "signature",
+        "store",
+        "verdicts",
+        "whole_file",
+    ),
 )
 
 

@@ -1,0 +1,3 @@
+"""Hypothesis' profiles are known before any suite is collected."""
+
+from suites import profiles as profiles
