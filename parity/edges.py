@@ -6,8 +6,10 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Final
 
+from parity.backends.aten_int4_cells import ATEN_INT4, TINYGEMM_CPU, multiplies
 from parity.backends.names import EPOCHS
 from parity.backends.torchao_cells import LEGACY, TORCHAO, hard_coded, inexpressible
+from parity.backends.torchao_parq_cells import PARQ, parq_flows, uses_machine_eps
 from parity.cells import Cell, cell_at, concrete, illegal_reason
 from parity.epoch_cells import EPOCH_CELLS
 from parity.lanes import Flow, Lane
@@ -80,6 +82,26 @@ def against_engine(backend: str, rules: str, flows: tuple[Flow, ...]) -> tuple[E
 
 
 @cache
+def with_kernel() -> tuple[Edge, ...]:
+    """ATen's int4 product against the layer that trains for it, and against that layer quantized."""
+    return tuple(
+        Edge(
+            a=Lane(backend=ATEN_INT4, flow=Flow.PTQ),
+            b=Lane(backend="engine", rules=TINYGEMM_CPU, flow=flow),
+            why="the rule set states what the kernel computes, so that QAT can train for it",
+        )
+        for flow in (Flow.PTQ, Flow.QAT_PREPARE)
+    )
+
+
+def of_parq(cell: Cell) -> tuple[Edge, ...]:
+    """torchao's PARQ among its own flows, and against the engine where both take the same eps."""
+    flows = parq_flows(cell)
+    same = tuple(flow for flow in flows if flow is Flow.QAT_PREPARE or uses_machine_eps(cell))
+    return triangle(PARQ, flows=flows) + against_engine(PARQ, "parq", same)
+
+
+@cache
 def of_epochs() -> tuple[Edge, ...]:
     """Prepare against convert in every epoch of torchao: what a pull request mended parts before it and not after."""
     return tuple(edge for name in EPOCHS for edge in triangle(name, flows=(Flow.QAT_PREPARE, Flow.QAT_CONVERT)))
@@ -113,6 +135,9 @@ def edges_of(cell: Cell) -> tuple[Edge, ...]:
                 why="both are torchao's 8da4w: PTQ is to give what was trained for",
             ),
         )
+    edges += of_parq(cell)
+    if multiplies(cell):
+        edges += with_kernel()
     return edges + (of_epochs() if cell in _EPOCH_CELLS else ())
 
 

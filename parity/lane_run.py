@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
+from parity.backends.aten_int4_cells import ATEN_INT4, TINYGEMM_CPU
 from parity.backends.names import EPOCHS
 from parity.backends.protocol import NotExpressible
 from parity.backends.registry import backend_named
@@ -23,7 +24,14 @@ from parity.trace import Trace, same_bits
 from parity.verdicts import Outcome
 
 # The rule set a backend is declared to follow: an axis at "preset" means that set's default in its lanes.
-FOLLOWS = {"engine": "engine", "torchao": "torchao", "torchao_8da4w": "torchao", **dict.fromkeys(EPOCHS, "torchao")}
+FOLLOWS = {
+    "engine": "engine",
+    "torchao": "torchao",
+    "torchao_8da4w": "torchao",
+    "torchao_parq": "parq",
+    ATEN_INT4: TINYGEMM_CPU,
+    **dict.fromkeys(EPOCHS, "torchao"),
+}
 
 
 @dataclass(frozen=True, slots=True)

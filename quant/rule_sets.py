@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 import torch
 
-from quant.decisions import Accumulate, GradientProduct
+from quant.decisions import Accumulate, BiasAdd, GradientProduct
 from quant.eps import EpsOf, EpsProperty, PropertyDtype
 from quant.product_rules import ProductRules
 from quant.rules import Rules
@@ -47,8 +47,27 @@ ENGINE = replace(
 # torchao's fake quantizer of asymmetric weights: tinygemm's zero point, which is a value, becomes an integer code.
 TORCHAO_ASYMMETRIC_QAT = TORCHAO.with_values(zero_point_rule="from_value")
 
-# torchao's PARQ trains weights that lie on the grid; its optimizer hands their gradients to the latent ones.
-PARQ = TORCHAO.with_values(gradient_mask="none", gradient_product="identity", float_gradient_product="identity")
+# torchao's PARQ trains weights that lie on the grid, read back from stored codes; its optimizer hands their gradients
+# to the latent ones.
+PARQ = TORCHAO.with_values(
+    code_cast="integer", gradient_mask="none", gradient_product="identity", float_gradient_product="identity"
+)
+
+# ATen's int4 product on CPU (AVX512): (q - 8) * s + z fused in fp32, and the weight never rounded to the model's dtype.
+# The kernel is given integers, so prepare makes them too.
+TINYGEMM_CPU = TORCHAO.with_values(
+    float_rescale_dtype="float32",
+    rescale_intermediate="keep",
+    rescale_fusion="fma",
+    operand_dtype="float32",
+    code_cast="integer",
+)
+
+# The same under AVX2 with bf16: the offset z - 8 * s first, then q * s added to it, each fused.
+TINYGEMM_CPU_AVX2 = TINYGEMM_CPU.with_values(rescale_fusion="fma_offset")
+
+# ATen's int4 product on CUDA: one rounding of (q - 8) * s + z to bf16, in whatever width the product is held exactly.
+TINYGEMM_CUDA = TORCHAO.with_values(float_rescale_dtype="float64", rescale_intermediate="keep", float64_cast="once")
 
 RULE_SETS = MappingProxyType(
     {
@@ -58,13 +77,28 @@ RULE_SETS = MappingProxyType(
         "torchao_asymmetric_qat": TORCHAO_ASYMMETRIC_QAT,
         "inductor": INDUCTOR,
         "parq": PARQ,
+        "tinygemm_cpu": TINYGEMM_CPU,
+        "tinygemm_cpu_avx2": TINYGEMM_CPU_AVX2,
+        "tinygemm_cuda": TINYGEMM_CUDA,
     }
 )
 
 # The exact sum of the exact products has no order, so no library, batch size or thread count can move it.
 ENGINE_PRODUCT = ProductRules(accumulate=Accumulate.EXACT)
 
-PRODUCT_RULE_SETS = MappingProxyType(dict.fromkeys(RULE_SETS, ProductRules()) | {"engine": ENGINE_PRODUCT})
+# One fused step after another along k; the bias is the caller's, added to the output.
+TINYGEMM_CPU_PRODUCT = ProductRules(accumulate=Accumulate.FLOAT32_SEQUENTIAL_FMA, bias_add=BiasAdd.AFTER_OUTPUT_CAST)
+TINYGEMM_CUDA_PRODUCT = ProductRules(bias_add=BiasAdd.AFTER_OUTPUT_CAST)
+
+PRODUCT_RULE_SETS = MappingProxyType(
+    dict.fromkeys(RULE_SETS, ProductRules())
+    | {
+        "engine": ENGINE_PRODUCT,
+        "tinygemm_cpu": TINYGEMM_CPU_PRODUCT,
+        "tinygemm_cpu_avx2": TINYGEMM_CPU_PRODUCT,
+        "tinygemm_cuda": TINYGEMM_CUDA_PRODUCT,
+    }
+)
 
 
 def stretched(rules: Rules) -> Rules:

@@ -21,10 +21,12 @@ EPOCHS: Final = tuple(
     )
 )
 BUILT_IN: Final = {
+    "aten_int4": "parity.backends.aten_int4:AtenInt4Backend",
     "engine": "parity.backends.engine:EngineBackend",
     "engine_subclass": "parity.backends.engine_subclass:EngineSubclassBackend",
     "torchao": "parity.backends.torchao:TorchaoBackend",
     "torchao_8da4w": "parity.backends.torchao:Torchao8da4wBackend",
+    "torchao_parq": "parity.backends.torchao_parq:TorchaoParqBackend",
     **{name: f"parity.backends.torchao_epochs:{name.upper()}" for name in EPOCHS},
 }
 
