@@ -11,16 +11,14 @@ from torch import Tensor, nn
 
 from kernels.availability import missing_triton
 from parity.backends.graphs import missing_graph, stages_in
-from parity.calibration import calibration_batches
+from parity.calibration import calibration_batches, learned_qparams, trained_and_calibrated
 from parity.gradients import with_gradients
 from parity.lanes import Flow, Lane
 from parity.trace import Stage, Trace
-from parity.training import train
-from quant import QuantScheme, calibrate, convert, prepare, quantize_
+from quant import QuantScheme, convert, prepare, quantize_
 from quant.computed import computed_dtypes
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
 from quant.fake import Operand
-from quant.frozen import has_frozen_activation
 from quant.fused import fused
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
 
@@ -62,15 +60,16 @@ class EngineBackend:
         own = copy.deepcopy(layer) if steps else layer
         dtype = cast(Tensor, layer.weight).dtype
         if lane.flow is Flow.PTQ:
+            learned = None
             if steps:
-                trained = train(cast(Prepared, prepare(own, scheme)), x, steps)
-                own = _float_layer_like(layer, trained)
-            module = cast(Quantized, quantize_(own, scheme, batches=calibration_batches(x, scheme)))
+                trained = trained_and_calibrated(cast(Prepared, prepare(own, scheme)), x, steps)
+                own, learned = _float_layer_like(layer, trained), learned_qparams(trained)
+            if learned is not None:
+                module: Quantized = QuantizedLinear.from_float(own.weight, own.bias, scheme, learned)  # type: ignore[arg-type]  # a Linear
+            else:
+                module = cast(Quantized, quantize_(own, scheme, batches=calibration_batches(x, scheme)))
         else:
-            prepared = train(cast(Prepared, prepare(own, scheme)), x, steps)
-            if isinstance(prepared, FakeQuantizedLinear) and has_frozen_activation(scheme):
-                calibrate(prepared, calibration_batches(x, scheme))
-            prepared.eval()
+            prepared = trained_and_calibrated(cast(Prepared, prepare(own, scheme)), x, steps).eval()
             if lane.flow is Flow.QAT_PREPARE:
                 with torch.no_grad():
                     trace = trace_of(stages_in(lane.mode, prepared, x), dtype)
@@ -97,13 +96,13 @@ def trace_of(stages: LayerStages, dtype: torch.dtype) -> Trace:
     """A layer's stages under their names, each with the dtype it was computed in; `dtype` is the float weight's."""
     found: list[Stage] = []
     if stages.input is not None:
-        found += _operand_stages("input", stages.input, dtype)
-    found += _operand_stages("weight", stages.weight, dtype)
+        found += operand_stages("input", stages.input, dtype)
+    found += operand_stages("weight", stages.weight, dtype)
     found.append(Stage(name="output", tensor=stages.output, computed=stages.output.dtype))
     return Trace(found)
 
 
-def _operand_stages(side: str, operand: Operand, dtype: torch.dtype) -> list[Stage]:
+def operand_stages(side: str, operand: Operand, dtype: torch.dtype) -> list[Stage]:
     qparams = operand.qparams
     computed = computed_dtypes(qparams.scheme, dtype)
     values = {
