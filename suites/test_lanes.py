@@ -164,6 +164,7 @@ def test_the_plan_reaches_every_kind_of_edge() -> None:
         ("engine", "engine", True),
         ("engine", "engine", False),
         ("engine", "engine_subclass", True),
+        ("aten_int4", "engine", True),
         ("torchao", "torchao", True),
         ("torchao", "engine", True),
         ("torchao_8da4w", "torchao_8da4w", True),
