@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -13,8 +14,16 @@ LEARNING_RATE = 2.0**-6  # a power of two: the step is exact before it is added
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
-def train(layer: Layer, x: Tensor, steps: int) -> Layer:
-    """`steps` steps of w -= rate * grad_w in place, the output's gradient drawn for each step; returns the layer.
+def descend(layer: nn.Module) -> None:
+    """w -= rate * grad_w for every parameter that has a gradient."""
+    with torch.no_grad():
+        for parameter in layer.parameters():
+            if parameter.grad is not None:
+                parameter.sub_(LEARNING_RATE * parameter.grad)
+
+
+def train(layer: Layer, x: Tensor, steps: int, move: Callable[[nn.Module], object] = descend) -> Layer:
+    """`steps` times the output's gradient is drawn and `move` moves the parameters in place; returns the layer.
 
     Floating inputs are drawn anew in x's shape: a case's own aim at overflow and would train every weight to NaN. The
     same layer and shape give the same bits whichever lane asks, as far as the layer's products are order-free.
@@ -29,9 +38,6 @@ def train(layer: Layer, x: Tensor, steps: int) -> Layer:
         output = layer(x)
         drawn = normal_like(words(step + 1, 4 * output.numel()), output.dtype)
         output.backward(drawn.reshape(output.shape).to(output.device))
-        with torch.no_grad():
-            for parameter in layer.parameters():
-                if parameter.grad is not None:
-                    parameter.sub_(LEARNING_RATE * parameter.grad)
+        move(layer)
     layer.zero_grad()
     return layer

@@ -115,7 +115,7 @@ GAPS: Final = (
 
 def inexpressible(cell: Cell, backend: str, flow: Flow) -> str | None:
     """Why a torchao backend ("torchao" or "torchao_8da4w") has no counterpart of a legal cell in this flow, or None."""
-    point = _point(cell) | {"backend": backend, "flow": flow.value}
+    point = point_of(cell) | {"backend": backend, "flow": flow.value}
     return next((gap.reason for gap in GAPS if gap.holds(point)), None)
 
 
@@ -125,13 +125,13 @@ def hard_coded(cell: Cell) -> bool:
     There it carries out another scheme than the engine under the rules `torchao`, which put the model's dtype and its
     smallest normal; the cell then holds torchao's two 8da4w against each other, and neither against the engine.
     """
-    point = _point(cell)
+    point = point_of(cell)
     dynamic = all(point[axis] in values for axis, values in _DYNAMIC.items())
     return dynamic and (point["aeps"] == "own" or (point["ascale"] == "model" and point["dtype"] != "fp32"))
 
 
 @lru_cache(maxsize=65536)
-def _point(cell: Cell) -> dict[str, str]:
+def point_of(cell: Cell) -> dict[str, str]:
     """Every axis at a value that means one thing to torchao."""
     point = dict(zip(AXES, cell.values, strict=True))
     for axis, value in point.items():

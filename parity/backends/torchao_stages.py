@@ -89,6 +89,21 @@ def prepared_trace(module: nn.Module, x: Tensor, wanted: Wanted) -> Trace:
     return _trace(activation, weight, output)
 
 
+def drawn_trace(module: nn.Module, x: Tensor, latent: Tensor, quantizer: Any, wanted: Wanted) -> Trace:
+    """A layer whose weight PARQ's optimizer drew to the grid: scale and codes by its quantizer, from the latent one."""
+    rows, block = latent.view(-1, wanted.group_size), (1, wanted.group_size)
+    bounds = {"quant_min": quantizer.quant_min, "quant_max": quantizer.quant_max}
+    scale, zero_point = quantizer._choose_qparams(
+        rows, quantizer.mapping_type, block, torch.int8, eps=quantizer.eps, **bounds
+    )
+    codes = quantizer._quantize(rows, block, scale, zero_point, torch.int8, **bounds)
+    drawn: Any = module.weight
+    weight = _Operand(
+        scale=scale, zero_point=zero_point, codes=codes.reshape(latent.shape), dequantized=drawn.detach().clone()
+    )
+    return _trace(None, weight, module(x))
+
+
 def legacy_trace(module: nn.Module, x: Tensor, wanted: Wanted) -> Trace:
     """A layer that a legacy quantizer converted: int8 codes and qparams in buffers."""
     codes: Any = module.weight

@@ -34,7 +34,7 @@ def unif(
         extent=extent,
         zero_point_dtype=MODEL,
         eps=rules.default_eps if eps is None else eps,
-        rules=stretched(rules),
+        rules=stretched(rules.with_values(code_cast="none")),
     )
 
 
@@ -48,7 +48,7 @@ def max_unif(
 ) -> TensorScheme:
     """2**bits - 1 levels, zero among them: round(x/s) * s with s = max|x| / (2**(bits-1) - 1); bits of at least 2.
 
-    Codes are integers also in prepare: a small negative value becomes +0, not -0.
+    Codes are integers also before they are stored: a small negative value becomes +0, not -0.
     """
     end = 2 ** (bits - 1) - 1
     return _whole(bits, end, granularity, extent, eps, rules.with_values(code_cast="integer"))
@@ -62,7 +62,7 @@ def ternary(
     rules: Rules = PARQ,
 ) -> TensorScheme:
     """Three levels, clamp(round(x/s), -1, 1) * s with s = max|x| / 1.5, so that each takes a third of the range."""
-    return _whole(2, 1, granularity, extent, eps, rules.with_values(symmetric_scale="half_levels"))
+    return _whole(2, 1, granularity, extent, eps, rules.with_values(code_cast="none", symmetric_scale="half_levels"))
 
 
 def _whole(
