@@ -110,8 +110,8 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
             Axis(
                 name="act",
                 default=PRESET,
-                values=(PRESET, "none", "asymmetric", "symmetric", "static"),
-                meaning="int8 activations per token, one asymmetric scale calibrated beforehand, or none",
+                values=(PRESET, "none", "asymmetric", "symmetric", "static", "learned"),
+                meaning="int8 activations per token, one asymmetric scale calibrated beforehand or learned, or none",
             ),
             Axis(name="bias", default="yes", values=("yes", "no"), meaning="whether the linear layer has a bias"),
             Axis(name="rank", default="2", values=("1", "2", "3", "4"), meaning="dimensions of the input"),
@@ -241,7 +241,7 @@ FORBIDDEN: Final = (
         where={
             "ascale": ("fp16",),
             "aeps": ("2**-126",),
-            "act": ("asymmetric", "symmetric", "static"),
+            "act": ("asymmetric", "symmetric", "static", "learned"),
             "op": ("linear",),
         },
         reason="eps rounds to zero in fp16",

@@ -18,6 +18,7 @@ from quant.mapping import Extent
 from quant.presets import signed_grid, stretched_grid
 from quant.rule_sets import stretched
 from quant.scheme import MODEL
+from quant.statistic import Statistic
 
 DTYPES: Final[Mapping[str, torch.dtype]] = {
     "fp32": torch.float32,
@@ -47,6 +48,7 @@ _GRANULARITIES: Final[Mapping[str, Granularity]] = {
     "row": PerRow(),
     "block": PerBlock((2, 16)),
 }
+_STATISTICS: Final[Mapping[str, Statistic]] = {"static": quant.MinMax(), "learned": quant.Learned()}
 _MAPPINGS: Final[Mapping[str, quant.Mapping]] = {
     "symmetric": quant.Mapping.SYMMETRIC,
     "no_clipping": quant.Mapping.SYMMETRIC_NO_CLIPPING,
@@ -70,8 +72,8 @@ def _scheme(cell: Cell, rules: str) -> quant.QuantScheme:
     if cell["act"] == "none":
         scheme = replace(scheme, activation=None)
     elif cell["act"] != PRESET:
-        if cell["act"] == "static":
-            donor = quant.presets.int8_static_intx_weight(rules=rules).activation
+        if cell["act"] in _STATISTICS:
+            donor = quant.presets.int8_static_intx_weight(statistic=_STATISTICS[cell["act"]], rules=rules).activation
         else:
             mapping = _MAPPINGS[cell["act"]]
             donor = quant.presets.int8_dynamic_intx_weight(rules=rules, activation_mapping=mapping).activation

@@ -13,7 +13,7 @@ from torch import nn
 
 from parity.backends.engine import trace_of
 from parity.bits import dtype_name, same_storage
-from parity.calibration import calibration_batches, observed_qparams
+from parity.calibration import observed_qparams, start_range
 from parity.cells import Cell
 from parity.diff import equal_cases
 from parity.digest import digests
@@ -27,7 +27,6 @@ from quant import QuantScheme
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
 from quant.fused import fused
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
-from quant.observers import Observer
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,9 +116,7 @@ def _linear(flow: Flow, inputs: Inputs, scheme: QuantScheme) -> LayerStages:
         return QuantizedLinear.from_float(inputs.weight, inputs.bias, scheme, fixed).stages(inputs.x)
     bias = None if inputs.bias is None else nn.Parameter(inputs.bias)
     prepared = FakeQuantizedLinear(nn.Parameter(inputs.weight), bias, scheme)
-    if isinstance(prepared.activation_range, Observer):
-        for batch in calibration_batches(inputs.x, scheme, stacked=True):
-            prepared.activation_range.observe(batch)
+    start_range(prepared, inputs.x)
     return (prepared if flow is Flow.QAT_PREPARE else prepared.converted()).stages(inputs.x)
 
 

@@ -35,11 +35,13 @@ class LearnedQParams(nn.Module):
     """The scale and zero point that a tensor trains with, in the dtype in which the rules compute them.
 
     Parameters: scale, and zero_point where the mapping is asymmetric (a symmetric grid's middle is no choice). Of the
-    shape of the weight's qparams; of shape [1] for an activation, and NaN there until `start`.
+    shape of the weight's qparams; of shape [1] for an activation, and NaN there until `start`. The buffer `started`
+    says whether they have had one.
     """
 
     scale: Tensor
     zero_point: Tensor | None
+    started: Tensor
 
     def __init__(self, scheme: TensorScheme, weight: Tensor, *, of_weight: bool) -> None:
         super().__init__()
@@ -52,6 +54,7 @@ class LearnedQParams(nn.Module):
         unknown = torch.full(shape, torch.nan, dtype=qparam_dtype_of(resolved, weight.dtype), device=weight.device)
         self.scale = nn.Parameter(unknown)
         self.zero_point = nn.Parameter(unknown.clone()) if scheme.mapping is Mapping.ASYMMETRIC else None
+        self.register_buffer("started", torch.zeros((), dtype=torch.bool, device=weight.device))
         if of_weight:
             self._assign(choose_qparams(weight, scheme))
 
@@ -68,7 +71,7 @@ class LearnedQParams(nn.Module):
                 f"the learned scale is {self.scale.dtype} and the scheme computes scales in {declared}: the model was "
                 "cast after prepare; cast the float model and prepare it again"
             )
-        if not torch.compiler.is_compiling() and bool(self.scale.isnan().all()):
+        if not torch.compiler.is_compiling() and not bool(self.started):
             raise ValueError(
                 "the activation's statistic is learned and its scale has no start; calibrate(model, batches) before "
                 "training, eval or convert"
@@ -94,6 +97,7 @@ class LearnedQParams(nn.Module):
             zero_point = whole_zero_point(qparams)
             if self.zero_point is not None and zero_point is not None:
                 self.zero_point.copy_(zero_point.reshape(self.zero_point.shape))
+            self.started.fill_(True)
 
 
 class _Learned(torch.autograd.Function):
