@@ -79,9 +79,11 @@ class Transformer(nn.Module):
         self.head.weight = self.table.weight
         source = torch.Generator().manual_seed(seed)
         with torch.no_grad():
-            for parameter in self.parameters():
+            for name, parameter in self.named_parameters():
                 if parameter.dim() > 1:
                     parameter.normal_(0.0, 0.05, generator=source)
+                elif name.endswith("bias"):
+                    parameter.zero_()
 
     def forward(self, letters: Tensor) -> Tensor:
         x = self.table(letters) + self.places
