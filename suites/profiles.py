@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 from hypothesis.database import DirectoryBasedExampleDatabase
 
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "quant-parity" / "hypothesis"
@@ -21,6 +21,7 @@ settings.register_profile(
     deadline=None,
     database=DirectoryBasedExampleDatabase(CACHE),
     max_examples=2000,
+    phases=[phase for phase in Phase if phase is not Phase.explain],  # parity shrink and parity explain do that
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
 )
 settings.load_profile("ci")
