@@ -35,32 +35,23 @@ class Product:
     """
 
     value: Tensor  # [..., M, N]
-    counts: Tensor  # int64 [2]: all outputs that were computed a second time, and those of them that are not finite
+    counts: Tensor  # int64 [..., 2]: outputs that were computed a second time, and those of them that are not finite
     slices: tuple[int, int] = (1, 1)  # the most slices of x and of w that were multiplied
 
     @property
     def certified(self) -> int:
         """Outputs proven by one float64 product: by its error bound, or by the bits that their rows span."""
-        return self.value.numel() - int(self.counts[0])
+        return self.value.numel() - int(self.counts[..., 0].sum())
 
     @property
     def resummed(self) -> int:
         """Outputs that were summed a second time, without rounding: by slices, or on CUDA in fixed point."""
-        return int(self.counts[0]) - self.nonfinite
+        return int(self.counts[..., 0].sum()) - self.nonfinite
 
     @property
     def nonfinite(self) -> int:
         """Outputs that meet an infinite or NaN operand: order-free, taken from the plain float64 product."""
-        return int(self.counts[1])
-
-
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """Outputs that the error bound leaves open: their values, how many are non-finite, how many slices they took."""
-
-    value: Tensor
-    nonfinite: int
-    slices: tuple[int, int]
+        return int(self.counts[..., 1].sum())
 
 
 def exact_product(
@@ -112,20 +103,18 @@ def _rounded(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) ->
     error = error * relative
     value, other_end = narrow(total + error, dtype), narrow(total - error, dtype)
     proven = (value == other_end) & (value.signbit() == other_end.signbit())
-    n_left = value.numel() - int(proven.sum())
+    left = ~proven
+    n_left = int(left.sum())
     if n_left == 0:
-        return Product(value=value, counts=_counts(value, 0, 0))
-    left = _left(x, w, addend, dtype, ~proven, n_left)
-    if left.value.shape == value.shape:
-        value = left.value
+        return Product(value=value, counts=left.new_zeros((*left.shape[:-2], 2), dtype=torch.int64))
+    again, slices = _again(x, w, addend, dtype, left, n_left)
+    if again.shape == value.shape:
+        value = again
     else:
-        value[~proven] = left.value
-    again = left.nonfinite if left.slices == (1, 1) else n_left
-    return Product(value=value, counts=_counts(value, again, left.nonfinite), slices=left.slices)
-
-
-def _counts(value: Tensor, again: int, nonfinite: int) -> Tensor:
-    return torch.tensor([again, nonfinite], device=value.device)
+        value[left] = again
+    nonfinite = left & ~total.isfinite()
+    counted = (nonfinite if slices == (1, 1) else left, nonfinite)
+    return Product(value=value, counts=torch.stack([mask.sum((-2, -1)) for mask in counted], -1), slices=slices)
 
 
 def _widened(rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -138,21 +127,23 @@ def _widened(rows: Tensor) -> tuple[Tensor, Tensor]:
     return wide, wide.square().sum(-1, keepdim=True)
 
 
-def _left(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype, left: Tensor, n_left: int) -> _Left:
-    """The outputs of the mask `left`, one after another; or all outputs in their shape where that is less work."""
+def _again(
+    x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype, left: Tensor, n_left: int
+) -> tuple[Tensor, tuple[int, int]]:
+    """(the outputs of the mask `left`, one after another, or all in their shape where that is less work; slices)."""
     if 2 * n_left * x.shape[-1] > max(_GATHERED, x.numel() + w.numel()):
-        return _sliced(x, w, addend, dtype, left)
+        return _sliced(x, w, addend, dtype)
     lead = left.shape[:-2]
     places = left.nonzero(as_tuple=True)
     rows = x.expand(*lead, *x.shape[-2:])[places[:-1]].unsqueeze(-2)
     columns = w.expand(*lead, *w.shape[-2:])[*places[:-2], places[-1]].unsqueeze(-2)
     addends = None if addend is None else addend.expand(left.shape)[places][:, None, None]
-    found = _sliced(rows, columns, addends, dtype, torch.ones(n_left, 1, 1, dtype=torch.bool, device=x.device))
-    return _Left(found.value.flatten(), found.nonfinite, found.slices)
+    value, slices = _sliced(rows, columns, addends, dtype)
+    return value.flatten(), slices
 
 
-def _sliced(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype, asked: Tensor) -> _Left:
-    """R_dtype(x @ w.T + addend) by slices, every output; non-finite ones, counted among those `asked`, apart."""
+def _sliced(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype) -> tuple[Tensor, tuple[int, int]]:
+    """(R_dtype(x @ w.T + addend) by slices, how many of x and of w); what is not finite is the plain product's."""
     finite_x, finite_w = _finite(x), _finite(w)
     finite = finite_x & finite_w.mT
     if addend is not None:
@@ -167,9 +158,9 @@ def _sliced(x: Tensor, w: Tensor, addend: Tensor | None, dtype: torch.dtype, ask
     terms = _slice_products(sliced(x, top_x, width, slices[0]), sliced(w, top_w, width, slices[1]))
     total = sum_to_odd(terms if addend is None else [*terms, addend]) + 0.0  # makes a zero sum +0
     if plain is None:
-        return _Left(narrow(total, dtype), 0, slices)
+        return narrow(total, dtype), slices
     value = narrow(torch.where(finite, total, plain), dtype)
-    return _Left(torch.where(value.isnan(), torch.nan, value), int((asked & ~finite).sum()), slices)
+    return torch.where(value.isnan(), torch.nan, value), slices
 
 
 def _finite(rows: Tensor) -> Tensor:

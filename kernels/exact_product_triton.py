@@ -40,7 +40,7 @@ def rounded(
     relative: float,
     dtype: torch.dtype,
 ) -> tuple[Tensor, Tensor]:
-    """(R_dtype(x @ w.T + addend), int64 [2]: outputs summed a second time, outputs that meet what is not finite).
+    """(R_dtype(x @ w.T + addend), int64 [..., 2]: outputs summed a second time, those that meet what is not finite).
 
     `total`: contiguous float64 [..., M, N], the plain sum; `x` [..., M, K], `w` [..., N, K] in float64, `squares_*`
     their sums of squares [..., 1] and `addend` [..., 1, N]: broadcast to total's leading dimensions, and contiguous.
@@ -49,9 +49,10 @@ def rounded(
     """
     m, n = total.shape[-2:]
     value = torch.empty_like(total, dtype=dtype)
-    counts = torch.zeros(2, dtype=torch.int64, device=total.device)
+    counts = torch.zeros((*total.shape[:-2], 2), dtype=torch.int64, device=total.device)
     if not total.numel():
         return value, counts
+    listed = torch.zeros(1, dtype=torch.int64, device=total.device)
     places = torch.empty(total.numel(), dtype=torch.int64, device=total.device)
     bias = squares_w if addend is None else addend
     _round[(triton.cdiv(total.numel(), _TILE),)](
@@ -61,6 +62,7 @@ def rounded(
         bias,
         value,
         places,
+        listed,
         counts,
         total.numel(),
         m,
@@ -77,6 +79,7 @@ def rounded(
         bias,
         value,
         places,
+        listed,
         counts,
         m,
         n,
@@ -117,6 +120,7 @@ def _round(
     addend_ptr,
     value_ptr,
     places_ptr,
+    listed_ptr,
     counts_ptr,
     size,
     m,
@@ -144,7 +148,8 @@ def _round(
     tl.store(value_ptr + place, value, mask=there)
     if tl.max(left.to(tl.int32), 0) > 0:
         one = tl.full((TILE,), 1, tl.int64)
-        slot = tl.atomic_add(counts_ptr + tl.zeros((TILE,), tl.int32), one, mask=left, sem="relaxed")
+        slot = tl.atomic_add(listed_ptr + tl.zeros((TILE,), tl.int32), one, mask=left, sem="relaxed")
+        tl.atomic_add(counts_ptr + 2 * (row // m), one, mask=left, sem="relaxed")
         tl.store(places_ptr + slot, place, mask=left)
 
 
@@ -179,6 +184,7 @@ def _sum_again(
     addend_ptr,
     value_ptr,
     places_ptr,
+    listed_ptr,
     counts_ptr,
     m,
     n,
@@ -191,7 +197,7 @@ def _sum_again(
     DTYPE: tl.constexpr = value_ptr.dtype.element_ty
     program = tl.program_id(0)
     lane = tl.arange(0, 32)
-    count = tl.load(counts_ptr).to(tl.int32)
+    count = tl.load(listed_ptr).to(tl.int32)
     for i in range(program, count, PROGRAMS):
         place = tl.load(places_ptr + i)
         row = place // n
@@ -224,7 +230,7 @@ def _sum_again(
             value = _narrow(tl.where(carry < 0, -exact, exact), DTYPE)
         else:
             value = _narrow(tl.where(total == total, total, float("nan")), DTYPE)
-            tl.atomic_add(counts_ptr + 1, 1, sem="relaxed")
+            tl.atomic_add(counts_ptr + 2 * (row // m) + 1, 1, sem="relaxed")
         tl.store(value_ptr + place, value)
 
 
