@@ -66,6 +66,8 @@ ALLOWED = {
     "quant/relevance": ("cast", "whether an eps survives a dtype"),
     "quant/scheme": ("divide", "the middle of a grid"),
     # tensors moved, not computed
+    "quant/layouts/*": ("cast", "codes as the bytes of a kernel"),
+    "quant/packing": ("cast", "codes as the bytes of a kernel"),
     "quant/load": ("cast", "to the device of the layer"),
     "quant/save": ("cast", "to the cpu"),
     "quant/subclass/shards": ("cast", "a gathered shard in its declared dtype"),
