@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from parity.capture import capture
     from parity.compare import assert_identical, compare
     from parity.explain import explain
+    from parity.fingerprint import fingerprint
     from parity.lanes import lane
     from parity.run import run
 
@@ -30,6 +31,7 @@ __all__ = [
     "capture",
     "compare",
     "explain",
+    "fingerprint",
     "lane",
     "run",
 ]
@@ -43,6 +45,7 @@ HOME_OF = {
     "capture": "parity.capture",
     "compare": "parity.compare",
     "explain": "parity.explain",
+    "fingerprint": "parity.fingerprint",
     "lane": "parity.lanes",
     "run": "parity.run",
 }

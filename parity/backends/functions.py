@@ -89,7 +89,16 @@ class FunctionsBackend:
         """Why the lane's device or mode is not to be had here."""
         return missing_device(lane.device) if lane.mode == "eager" else f"{self.name} has no {lane.mode} lane"
 
-    def trace(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int = 0) -> Trace:
+    def trace(
+        self,
+        lane: Lane,
+        layer: nn.Module,
+        x: Tensor,
+        scheme: QuantScheme,
+        steps: int = 0,
+        *,
+        gradients: bool = False,
+    ) -> Trace:
         """The stages of PTQ, each computed, as far as can be seen, in the dtype it is returned in."""
         if lane.flow is not Flow.PTQ or steps:
             raise NotExpressible(f"{self.name} is three functions, which do not train")

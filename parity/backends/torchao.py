@@ -5,6 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from parity.backends.engine import missing_device
+from parity.backends.functions import Functions
 from parity.backends.protocol import NotExpressible
 from parity.backends.torchao_cells import LEGACY, TORCHAO
 from parity.backends.torchao_gaps import Wanted, gap
@@ -18,7 +19,7 @@ class TorchaoBackend:
     """PTQ = quantize_ with an intx config; QAT = quantize_ with QATConfig's steps prepare and convert.
 
     The scheme's rules are not consulted: torchao has its own, which the rule set `torchao` declares. An activation
-    scheme does not act on an embedding.
+    scheme does not act on an embedding. Float zero points are trained with and not stored: codes with one are packed.
     """
 
     name = TORCHAO
@@ -43,6 +44,13 @@ class TorchaoBackend:
         from parity.backends.torchao_flows import config_trace
 
         return config_trace(layer, x, wanted, steps, gradients)
+
+    @property
+    def functions(self) -> Functions:
+        """torchao's primitives, which take schemes that its flows have no word for."""
+        from parity.backends.torchao_functions import FUNCTIONS
+
+        return FUNCTIONS
 
 
 class Torchao8da4wBackend:

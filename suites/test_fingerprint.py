@@ -1,0 +1,174 @@
+"""parity.fingerprint prints a rule only where a black box's answers force it; what it prints is right."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from typer.testing import CliRunner
+
+import parity
+from parity.backends.functions import backend_from_functions
+from parity.black_box.acting import BASE, FIELDS, searched
+from parity.black_box.agenda import ordinary_choices, special_choices
+from parity.black_box.knowledge import Knowledge
+from parity.black_box.question import Question, Step
+from parity.cli.app import app
+from parity.fingerprint import Fingerprint
+from quant import Rules
+from quant.rule_sets import ENGINE, TORCHAO
+from quant.rules import enumeration_of
+from suites.drawn_rules import Box, behind_a_pipe, drawn_rules
+from suites.test_explain import noisy
+
+
+def wrong(found: Fingerprint, rules: Rules) -> dict[str, tuple[str, str]]:
+    """(printed, true) of every value that is printed and not so."""
+    return {
+        name: (value, getattr(rules, name)) for name, value in found.values.items() if value != getattr(rules, name)
+    }
+
+
+# --- what is printed is right -------------------------------------------------------------------------------------
+
+
+def test_rules_three_fields_away_behind_a_pipe() -> None:
+    with behind_a_pipe(1) as box:
+        found = parity.fingerprint(box, evidence=False)
+    assert wrong(found, drawn_rules(1)) == {}
+    assert len(found.values) >= 33
+    assert not found.unexplained
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(7200)
+def test_three_hundred_rules_behind_a_pipe() -> None:
+    """One, three and ten fields away from the engine; a field that no legal input shows cannot be found."""
+    share = []
+    for seed in range(300):
+        with behind_a_pipe(seed) as box:
+            found = parity.fingerprint(box, evidence=False)
+        rules = drawn_rules(seed)
+        assert wrong(found, rules) == {}, seed
+        assert not found.unexplained, seed
+        share.append(len(found.values) / len(found.findings))
+    assert sum(share) / len(share) > 0.75
+
+
+@pytest.mark.nightly
+def test_torchao_has_the_rules_of_its_named_set() -> None:
+    found = parity.fingerprint("torchao")
+    assert wrong(found, TORCHAO) == {}
+    assert not found.unexplained
+    equal_or_idle = {"zero_scale_at", "rescale_dtype", "float_rescale_dtype"}
+    assert {each.field for each in found.findings if each.value is None} <= equal_or_idle
+    assert [each.field for each in found.findings if each.value and not each.witnesses] in ([], ["rescale_fusion"])
+
+
+# --- what is not known is not printed -----------------------------------------------------------------------------
+
+
+def asked_alone(box: Box, questions: list[Question]) -> Knowledge:
+    knowledge = Knowledge()
+    functions = backend_from_functions("box", choose_qparams=box.choose_qparams).functions
+    for question in questions:
+        answer = question.asked(functions)
+        if answer is not None:
+            knowledge.learn(question, answer)
+    return knowledge
+
+
+def test_before_any_answer_nothing_is_known() -> None:
+    assert all(len(values) > 1 for values in Knowledge().values.values())
+
+
+def test_one_question_tells_what_it_shows_and_no_more() -> None:
+    """A symmetric scale in fp32 stored in bf16 tells how it is rounded, and nothing of a zero point that it lacks."""
+    knowledge = asked_alone(Box(ENGINE), [ordinary_choices(BASE)[0]])
+    assert knowledge.values["scale_rounding"] == (ENGINE.scale_rounding,)
+    assert len(knowledge.values["zero_point_rule"]) == len(enumeration_of(Rules, "zero_point_rule"))
+    assert {*knowledge.values["qparam_dtype"]} >= {ENGINE.qparam_dtype}
+    assert len(knowledge.values["qparam_dtype"]) > 1  # an fp32 input is computed in fp32 either way
+
+
+def test_combinations_are_kept_where_single_values_are_not_told_apart() -> None:
+    """What is possible for one field depends on another: every relation holds the truth beside what it cannot tell."""
+    knowledge = asked_alone(Box(ENGINE), list(ordinary_choices(BASE)[:1]))
+    assert knowledge.relations
+    for relation in knowledge.relations:
+        assert any(all(value == getattr(ENGINE, name) for name, value in each) for each in relation)
+
+
+@pytest.mark.nightly
+def test_a_box_that_no_rules_describe_is_told_and_its_codes_are_unknown() -> None:
+    box = Box(ENGINE)
+    spoiled = backend_from_functions(
+        "spoiled",
+        choose_qparams=box.choose_qparams,
+        quantize=lambda *arguments: noisy(box.quantize(*arguments)),
+        dequantize=box.dequantize,
+    )
+    found = parity.fingerprint(spoiled, evidence=False)
+    assert found.unexplained
+    assert all("quantize of " in told for told in found.unexplained)
+    assert not {"code_rounding", "code_division", "code_dtype", "zero_point_add"} & found.values.keys()
+    assert found.values["scale_rounding"] == "nearest_even"
+    assert wrong(found, ENGINE) == {}
+
+
+def test_a_box_that_refuses_everything_tells_nothing() -> None:
+    def refuses(*arguments: Any) -> Any:
+        raise ValueError("no")
+
+    silent = backend_from_functions("silent", choose_qparams=refuses, quantize=refuses, dequantize=refuses)
+    found = parity.fingerprint(silent, evidence=False)
+    assert (found.values, found.asked) == ({}, 0)
+
+
+# --- the questions ------------------------------------------------------------------------------------------------
+
+
+def test_ordinary_questions_leave_special_decisions_idle() -> None:
+    """Flipping what an ordinary question does not search moves no bit of its answer: every tenth question."""
+    for question in ordinary_choices(BASE)[::10]:
+        plain = question.made(BASE).digest
+        for name in FIELDS[Step.CHOOSE] - {*searched(question)}:
+            for member in enumeration_of(Rules, name):
+                try:
+                    flipped = question.made(BASE.with_values(**{name: member}))
+                except ValueError:
+                    continue
+                assert flipped.digest == plain, (name, member)
+
+
+@pytest.mark.parametrize("field", sorted(FIELDS[Step.CHOOSE] - {"mean_accumulate"}))
+def test_every_decision_of_choose_qparams_is_searched_somewhere(field: str) -> None:
+    questions = (*ordinary_choices(BASE), *special_choices(BASE))
+    assert any(field in searched(question) for question in questions)
+
+
+# --- the command --------------------------------------------------------------------------------------------------
+
+
+def test_command_refuses_what_is_no_backend_or_cannot_run() -> None:
+    for name, said in (
+        ("nonesuch", "there is no backend 'nonesuch'"),
+        ("engine:qat_prepare", "only PTQ on cpu can: engine:ptq"),
+        ("engine.nonesuch", "there is no rule set 'nonesuch'"),
+    ):
+        done = CliRunner().invoke(app, ["fingerprint", name], prog_name="parity")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert said in done.stderr
+
+
+@pytest.mark.nightly
+def test_command_prints_values_with_a_witness() -> None:
+    done = CliRunner().invoke(app, ["fingerprint", "engine.torchao", "--json"], prog_name="parity")
+    assert done.exit_code == 0, done.stderr
+    findings = {each["field"]: each for each in json.loads(done.stdout)["findings"]}
+    assert findings["code_division"]["value"] == "reciprocal_multiply"
+    [told] = findings["code_division"]["witnesses"]
+    assert told["refuted"] == "divide"
+    assert told["asked"].startswith("quantize(")
+    assert told["answered"] != told["otherwise"]
