@@ -149,9 +149,8 @@ def test_a_missing_device_is_unrun_and_not_identical() -> None:
 
 def test_assert_identical_returns_the_record_or_tells_the_facts() -> None:
     assert parity.assert_identical("engine:ptq", "engine:qat_convert", SCHEME).verdict is Verdict.IDENTICAL
-    mine = Altered("weight.codes", one_code_up)
     with pytest.raises(AssertionError) as failed:
-        parity.assert_identical("engine:ptq", mine, SCHEME, torch.float32, "random", 7)
+        parity.assert_identical("engine:ptq", Altered("weight.codes", one_code_up), SCHEME, torch.float32, "random", 7)
     case, stage, index, element, cause, rerun = str(failed.value).splitlines()
     assert case == ("engine:ptq~mine:ptq is diverged, not identical, on linear 32x64 float32, random inputs of seed 7")
     assert stage == "first stage: weight.codes (1 of 2,048 elements differs, by at most 1 step)"
