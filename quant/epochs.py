@@ -40,13 +40,13 @@ class Instead:
     activation: Values = field(default_factory=dict)
     embedding_output: torch.dtype | None = None
 
-    def over(self, older: Instead) -> Instead:
-        """These values, and `older`'s wherever these say nothing."""
+    def over(self, later: Instead) -> Instead:
+        """These values, and those of a later epoch wherever these say nothing."""
         return Instead(
-            weight={**older.weight, **self.weight},
-            asymmetric_weight={**older.asymmetric_weight, **self.asymmetric_weight},
-            activation={**older.activation, **self.activation},
-            embedding_output=self.embedding_output or older.embedding_output,
+            weight={**later.weight, **self.weight},
+            asymmetric_weight={**later.asymmetric_weight, **self.asymmetric_weight},
+            activation={**later.activation, **self.activation},
+            embedding_output=self.embedding_output or later.embedding_output,
         )
 
     def carried_out(self, scheme: QuantScheme, *, embedding: bool) -> QuantScheme:
