@@ -56,11 +56,6 @@ class Declaration:
                 return (torch.from_numpy(stored_codes(codes, self.declared, self.arithmetic)).to(self._stored),)
             return (self._values(self._pretended(codes), block),)
 
-    def codes(self, block: Block) -> Tensor:
-        """float64: the codes that the step's result is made of, before a NaN among them is stored."""
-        with np.errstate(all="ignore"):
-            return torch.from_numpy(self.arithmetic.write(self._codes(block).values))
-
     @property
     def _stored(self) -> torch.dtype:
         return storage_dtype(self.declared)
