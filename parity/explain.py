@@ -17,6 +17,7 @@ from parity.comparison import Comparison
 from parity.evaluate import evaluate
 from parity.explanation import Cause, Explanation
 from parity.flips import Flip, Flips
+from parity.gradient_candidates import OPERAND_OF, GradientCandidates
 from parity.lanes import Flow
 from parity.oracle import Form, blame
 from parity.pair import Pair
@@ -86,13 +87,13 @@ def _flips_of(part: Candidates, causes: Sequence[Cause]) -> Flips:
 
 
 def _parts(pair: Pair, flow: Flow) -> dict[str, Candidates]:
-    """What is explained apart: each operand, then the product of lane B's operands; lane A's scheme in a flow."""
+    """What is explained apart: each operand, the product of B's operands, their gradients; A's scheme in a flow."""
     parts: dict[str, Candidates] = {
         operand: OperandCandidates.of(pair, operand, flow) for operand in OPERANDS if pair.operand_stages(operand)
     }
     if "output" in pair.stages:
         parts["output"] = ProductCandidates.of(pair)
-    return parts
+    return parts | {stage: GradientCandidates.of(pair, stage) for stage in OPERAND_OF if stage in pair.stages}
 
 
 def _follows(pair: Pair, flow: Flow) -> bool:

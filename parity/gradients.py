@@ -25,7 +25,7 @@ def with_gradients(trace: Trace, layer: nn.Module, x: Tensor) -> Trace:
             x = x.detach().requires_grad_()
             leaves = {"grad.input": x, **leaves}
         output = layer(x)
-        found = torch.autograd.grad(output, list(leaves.values()), drawn_gradient(output))
+        found = torch.autograd.grad(output, list(leaves.values()), drawn_gradient(output), materialize_grads=True)
     stages = [Stage(name=name, tensor=grad, computed=grad.dtype) for name, grad in zip(leaves, found, strict=True)]
     return Trace([*trace, *stages])
 

@@ -47,17 +47,18 @@ def _from_codes(codes: Tensor, qparams: QParams, dtype: torch.dtype) -> dict[str
 
 def layer_output(case: Case, trace: Trace, scheme: QuantScheme) -> Tensor:
     """The output of the operands that a trace holds, by the scheme's product. Raises KeyError where it lacks one."""
-    weight = _operand(trace, "weight", scheme.weight, case.weight.dtype)
+    weight = operand_of(trace, "weight", scheme.weight, case.weight.dtype)
     with torch.no_grad():
         if not case.x.is_floating_point():
             return lookup_stages(case.x.cpu(), weight, scheme, case.weight.dtype, None).output
         activation = scheme.activation
-        given = None if activation is None else _operand(trace, "input", activation, case.x.dtype)
+        given = None if activation is None else operand_of(trace, "input", activation, case.x.dtype)
         bias = None if case.bias is None else case.bias.cpu()
         return layer_stages(case.x.cpu(), given, weight, bias, scheme, case.weight.dtype).output
 
 
-def _operand(trace: Trace, side: str, scheme: TensorScheme, dtype: torch.dtype) -> Operand:
+def operand_of(trace: Trace, side: str, scheme: TensorScheme, dtype: torch.dtype) -> Operand:
+    """One side's operand as a lane's trace holds it, with the scheme that gives it its meaning."""
     zero_point = trace.find(f"{side}.zero_point")
     return Operand(
         qparams=QParams(
@@ -100,7 +101,7 @@ def _resumed(pair: Pair, i: int, operand: str, name: str, scheme: QuantScheme) -
     x = (case.weight if operand == "weight" else case.x).cpu()
     fake = pair.b.lane.flow is Flow.QAT_PREPARE
     given = a if name in ("scale", "zero_point") else b
-    qparams = _operand(given, operand, tensor, x.dtype).qparams
+    qparams = operand_of(given, operand, tensor, x.dtype).qparams
     if name == "dequantized":
         later = {}
     elif name == "codes":
