@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch import distributed as dist
 
-from quant import PerTensor, QuantScheme, prepare, presets
+from quant import PerTensor, QuantScheme, convert, prepare, presets
 from suites.quant_layers import numbers
 
 PROCESSES = 2
@@ -135,6 +135,27 @@ def _wrapped(model: nn.Module, case: Case) -> nn.Module:
     return model
 
 
+def gathered(case: Case) -> dict[str, Tensor]:
+    """The whole checkpoint of a model that fully_shard trains: what is converted afterwards, in one process."""
+    from torch.distributed.checkpoint.state_dict import StateDictOptions, get_model_state_dict
+
+    model = _wrapped(prepared_model(case), case)
+    model(INDICES).square().sum().backward()
+    torch.optim.SGD(model.parameters(), lr=0.05).step()
+    state = get_model_state_dict(model, options=StateDictOptions(full_state_dict=True, cpu_offload=True))
+    return {name: _plain(value) for name, value in state.items()}
+
+
+def refusal_of_convert() -> str:
+    """What convert says of a model whose Parameters are sharded."""
+    case = Case("subclass", "fully_shard", "groups")
+    try:
+        convert(_wrapped(prepared_model(case), case))
+    except ValueError as error:
+        return str(error)
+    return "nothing"
+
+
 def refusal_of_fsdp1() -> str:
     """What a model prepared by subclass says under FullyShardedDataParallel, at its first forward pass."""
     model = _wrapped(prepared_model(Case("subclass", "fsdp1", "groups")), Case("subclass", "fsdp1", "groups"))
@@ -151,7 +172,9 @@ def main(rank: int, folder: Path) -> None:
     meeting = f"file://{folder / 'meeting'}"
     dist.init_process_group("gloo", init_method=meeting, rank=rank, world_size=PROCESSES)
     seen: dict[str, object] = {str(case): trained_together(case) for case in CASES}
-    seen["refusal"] = refusal_of_fsdp1()
+    for mechanism in ("module_swap", "subclass"):
+        seen[f"gathered {mechanism}"] = gathered(Case(mechanism, "fully_shard", "groups"))
+    seen["refusal"], seen["sharded"] = refusal_of_fsdp1(), refusal_of_convert()
     torch.save(seen, folder / f"{rank}.pt")
     dist.barrier()
     dist.destroy_process_group()
