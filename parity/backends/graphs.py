@@ -94,8 +94,9 @@ def _graph(mode: str, layer: nn.Module, x: Tensor, dtype: torch.dtype) -> Callab
     forms = tuple((name, t.dtype, t.shape, t.stride(), t.device) for name, t in (*tensors.items(), ("", x)))
     key = (mode, type(layer), layer.scheme, dtype, forms)
     if key not in _kept:
-        while len(_kept) >= _MOST_KEPT:
-            del _kept[next(iter(_kept))]
+        if len(_kept) == _MOST_KEPT:
+            _kept.clear()
+            torch.compiler.reset()  # which would give up compiling, and run eager code, after eight forms of one module
         _kept[key] = _made(mode, _Staged(copy.deepcopy(layer)), x)
     graph = _kept[key]
     graph.holder.load_state_dict({f"layer.{name}": tensor.detach() for name, tensor in tensors.items()})
@@ -109,7 +110,7 @@ def _made(mode: str, staged: nn.Module, x: Tensor) -> _Graph:
     compiled = torch.compile(staged, fullgraph=True, dynamic=False)
 
     def call(x: Tensor) -> tuple[Tensor, ...]:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch._dynamo.config.patch(fail_on_recompile_limit_hit=True):
             warnings.simplefilter("ignore")  # the compiler's own, about its own use of torch
             result: tuple[Tensor, ...] = compiled(x)
         return result
