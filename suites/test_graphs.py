@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
 
@@ -21,6 +22,7 @@ from parity.backends.graphs import missing_graph, stages_in
 from parity.lanes import Flow, parse_lane
 from quant import Mechanism, QuantScheme, convert, prepare, presets, quantize_
 from quant.linear import QuantizedLinear
+from quant.rule_sets import RULE_SETS
 from suites.directed_groups import same_bits
 from suites.quant_layers import SCHEME, embedding, linear, numbers
 from suites.quant_stages import unlike
@@ -102,6 +104,18 @@ def test_one_graph_serves_the_weights_of_every_case(how: str) -> None:
         assert same_bits(found.output, layer.stages(x).output)
     assert "codes" in unlike(stages[0].weight, stages[1].weight)
     assert unlike(stages[0].weight, stages[2].weight) == []
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("rules", RULE_SETS)
+@pytest.mark.parametrize("preset", [presets.int8_dynamic_intx_weight, presets.int4_weight_only])
+def test_an_exported_lane_keeps_the_bits_of_every_rule_set(preset: Callable[..., QuantScheme], rules: str) -> None:
+    own = "engine" if rules == "engine" else f"engine.{rules}"
+    for flow in Flow:
+        record = parity.compare(
+            f"{own}:{flow}", f"{own}:{flow}:cpu:exported", preset(rules=rules), dtype=torch.bfloat16
+        )
+        assert record.verdict == "identical"
 
 
 def test_a_graph_that_computes_otherwise_is_caught_at_its_stage(monkeypatch: pytest.MonkeyPatch) -> None:
