@@ -37,7 +37,7 @@ def main() -> None:
 
 def learned(weight: Tensor, grad: Tensor, scale: Tensor) -> Tensor:
     """The engine's gradient under torchao's rules."""
-    source = LearnedQParams(replace(SCHEME, statistic=Learned()), weight, of_weight=True)
+    source = LearnedQParams.of_weight(replace(SCHEME, statistic=Learned()), weight)
     with torch.no_grad():
         source.scale.copy_(scale)
     source.operand(weight).dequantized.backward(grad)

@@ -43,20 +43,26 @@ class LearnedQParams(nn.Module):
     zero_point: Tensor | None
     started: Tensor
 
-    def __init__(self, scheme: TensorScheme, weight: Tensor, *, of_weight: bool) -> None:
+    def __init__(self, scheme: TensorScheme, weight: Tensor, shape: tuple[int, ...]) -> None:
         super().__init__()
         self.scheme = scheme
-        resolved = scheme.resolved(weight.dtype)
-        if of_weight:
-            shape = groups_of(resolved.granularity, tuple(weight.shape)).qparam_shape
-        else:
-            shape = (len(weight) if isinstance(resolved.granularity, Stacked) else 1,)
-        unknown = torch.full(shape, torch.nan, dtype=qparam_dtype_of(resolved, weight.dtype), device=weight.device)
+        dtype = qparam_dtype_of(scheme.resolved(weight.dtype), weight.dtype)
+        unknown = torch.full(shape, torch.nan, dtype=dtype, device=weight.device)
         self.scale = nn.Parameter(unknown)
         self.zero_point = nn.Parameter(unknown.clone()) if scheme.mapping is Mapping.ASYMMETRIC else None
         self.register_buffer("started", torch.zeros((), dtype=torch.bool, device=weight.device))
-        if of_weight:
-            self._assign(choose_qparams(weight, scheme))
+
+    @classmethod
+    def of_weight(cls, scheme: TensorScheme, weight: Tensor) -> LearnedQParams:
+        """Those of a weight, which start from its own range."""
+        made = cls(scheme, weight, groups_of(scheme.granularity, tuple(weight.shape)).qparam_shape)
+        made._assign(choose_qparams(weight, scheme))
+        return made
+
+    @classmethod
+    def of_activation(cls, scheme: TensorScheme, weight: Tensor) -> LearnedQParams:
+        """Those of the input of a layer with this weight, which `start` will give their start."""
+        return cls(scheme, weight, (len(weight) if isinstance(scheme.granularity, Stacked) else 1,))
 
     def start(self, low: Tensor, high: Tensor, dtype: torch.dtype) -> None:
         """Set the Parameters, in place, to the qparams of an observed range; inputs are of `dtype`."""

@@ -16,7 +16,7 @@ Range = Observer | LearnedQParams | None  # None: each tensor's own range, of wh
 def weight_range(weight: Tensor, scheme: QuantScheme) -> LearnedQParams | None:
     """Learned qparams that start from the weight's own range, or None."""
     learns = isinstance(scheme.weight.statistic, Learned)
-    return LearnedQParams(scheme.weight, weight, of_weight=True) if learns else None
+    return LearnedQParams.of_weight(scheme.weight, weight) if learns else None
 
 
 def activation_range(weight: Tensor, scheme: QuantScheme) -> Range:
@@ -24,7 +24,7 @@ def activation_range(weight: Tensor, scheme: QuantScheme) -> Range:
     if scheme.activation is None:
         return None
     if isinstance(scheme.activation.statistic, Learned):
-        return LearnedQParams(scheme.activation, weight, of_weight=False)
+        return LearnedQParams.of_activation(scheme.activation, weight)
     return Observer(scheme.activation, weight) if isinstance(scheme.activation.statistic, Observed) else None
 
 

@@ -161,7 +161,7 @@ def test_gradients_are_the_exact_sums_of_their_terms(domain: str, dtype: torch.d
     """Against rationals, step by step: the quotient, its distance from the code, the product with g, the sum."""
     scheme = learned(domain).weight
     weight = numbers((2, 16), dtype, 3)
-    source = LearnedQParams(scheme, weight, of_weight=True)
+    source = LearnedQParams.of_weight(scheme, weight)
     with torch.no_grad():
         source.scale.mul_(width)
     grad = numbers((2, 16), dtype, 4)
