@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from parity.fingerprint import fingerprint
     from parity.lanes import lane
     from parity.run import run
+    from parity.shrink import shrink
 
 __all__ = [
     "Backend",
@@ -34,6 +35,7 @@ __all__ = [
     "fingerprint",
     "lane",
     "run",
+    "shrink",
 ]
 
 __version__ = "0.1.0"
@@ -48,6 +50,7 @@ HOME_OF = {
     "fingerprint": "parity.fingerprint",
     "lane": "parity.lanes",
     "run": "parity.run",
+    "shrink": "parity.shrink",
 }
 
 refuse_foreign_packages()

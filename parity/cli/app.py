@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 import parity
-from parity.cli import accept, diff, doctor, explain, fingerprint, gate, history, list_names, prove, replay, report, run
+from parity.cli import (
+    accept,
+    diff,
+    doctor,
+    explain,
+    fingerprint,
+    gate,
+    history,
+    list_names,
+    prove,
+    replay,
+    report,
+    run,
+    shrink,
+)
 from parity.cli.told import told
 
 app = typer.Typer(
@@ -51,6 +65,7 @@ for _name, _command, _examples in (
     ("accept", accept.accept_new, accept.EXAMPLES),
     ("replay", replay.replay_cell, replay.EXAMPLES),
     ("explain", explain.explain_cell, explain.EXAMPLES),
+    ("shrink", shrink.shrink_cell, shrink.EXAMPLES),
     ("fingerprint", fingerprint.fingerprint_backend, fingerprint.EXAMPLES),
     ("history", history.detect_bugs, history.EXAMPLES),
     ("prove", prove.prove_rules, prove.EXAMPLES),

@@ -1,0 +1,67 @@
+"""`parity shrink CELL --edge LANE~LANE`: the plainest cell and the smallest weight on which two lanes still part."""
+
+from __future__ import annotations
+
+import datetime
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from parity.cells import parse_cell
+from parity.cli.arguments import Json
+from parity.cli.terminal import say, say_json
+from parity.exit_codes import ExitCode
+from parity.found import Found, add_found
+
+if TYPE_CHECKING:
+    from parity.shrink import Shrunk
+
+EXAMPLES = """\b
+Examples:
+  parity shrink dtype:bf16,scale:bf16 --edge engine:ptq~engine.torchao:ptq
+  parity shrink preset:intx_weight_only --edge engine:ptq~engine.torchao:ptq -o shows_it.py
+"""
+
+
+def shrink_cell(
+    cell: Annotated[str, typer.Argument(metavar="CELL", help="The id of a cell: dtype:bf16,scale:fp16, or default.")],
+    edge: Annotated[str, typer.Option(metavar="LANE~LANE", help="Any two lanes that part in a weight.")],
+    script: Annotated[
+        Path | None, typer.Option("--output", "-o", metavar="FILE.py", help="Write the script there as well.")
+    ] = None,
+    keep: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Add the cell to parity/found.toml, with this text.")
+    ] = None,
+    as_json: Json = False,
+) -> ExitCode:
+    """Take away axes, rows and values while the lanes still part at that stage, and print a script that shows it."""
+    parse_cell(cell)  # a wrong name is told before torch is imported
+    import torch
+
+    from parity.shrink import shrink
+
+    torch.set_num_threads(1)  # as in a run's worker
+    found = shrink(cell, edge)
+    if script is not None:
+        script.write_text(found.script)
+    if keep is not None:
+        add_found(Found(cell=found.cell, told=keep, date=datetime.date.today()))
+    if as_json:
+        say_json(asdict(found))
+    else:
+        say(*_lines(found))
+    return ExitCode.PARITY
+
+
+def _lines(found: Shrunk) -> Iterator[str]:
+    yield f"{found.edge} part at {found.stage} on {found.cell}"
+    shape = f"{len(found.values)}x{len(found.values[0])}"
+    nonzero = [value for row in found.values for value in row if float.fromhex(value) != 0]
+    yield f"  weight {shape} {found.dtype}, zeros but for {', '.join(nonzero) or 'none'}; first at {list(found.at)}"
+    if found.passing is not None:
+        yield f"  they agree with {found.passing} in its place"
+    yield ""
+    yield from found.script.splitlines()

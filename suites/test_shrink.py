@@ -1,0 +1,51 @@
+"""parity.shrink leaves what parts two lanes and nothing else, with a script that shows it by itself."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import parity
+from parity.cli.app import app
+from parity.found import read_found
+
+HOUSE = Path(__file__).resolve().parent.parent
+EDGE = "engine:ptq~engine.torchao:ptq"
+
+
+def test_one_value_is_left_and_its_script_shows_the_divergence(tmp_path: Path) -> None:
+    """Axes that do not matter are gone; the lanes differ in one code, and agree one step beside its value."""
+    found = parity.shrink("preset:intx_weight_only,bias:no", EDGE)
+    assert (found.cell, found.stage) == ("preset:intx_weight_only", "weight.codes")
+    [row] = found.values
+    assert [float.fromhex(value) != 0 for value in row].count(True) == 1
+    assert found.passing is not None
+    assert float.fromhex(found.passing) != float.fromhex(row[found.at[1]])
+    script = tmp_path / "shows_it.py"
+    script.write_text(found.script)
+    ran = subprocess.run([sys.executable, str(script)], cwd=HOUSE, capture_output=True, text=True, timeout=120)
+    assert ran.returncode == 0, ran.stderr
+    a, b = (line.partition(" weight.codes ") for line in ran.stdout.splitlines())
+    assert (a[0], b[0]) == ("engine:ptq", "engine.torchao:ptq")
+    assert a[2] != b[2]
+
+
+def test_what_is_left_is_kept_as_a_found_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = []
+    monkeypatch.setattr("parity.cli.shrink.add_found", kept.append)
+    arguments = ["shrink", "preset:intx_weight_only,bias:no", "--edge", EDGE, "--keep", "it differed"]
+    done = CliRunner().invoke(app, [*arguments, "-o", str(tmp_path / "it.py")], prog_name="parity")
+    assert done.exit_code == 0, done.stderr
+    assert "part at weight.codes on preset:intx_weight_only" in done.stdout
+    assert [(row.cell, row.told) for row in kept] == [("preset:intx_weight_only", "it differed")]
+    assert (tmp_path / "it.py").read_text() in done.stdout
+    assert read_found()  # the committed table is as it was: a list took the row
+
+
+def test_lanes_that_agree_are_refused() -> None:
+    with pytest.raises(ValueError, match="have equal bits at every stage"):
+        parity.shrink("dtype:bf16", "engine:ptq~engine:qat_convert")
