@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -33,8 +34,8 @@ OPERAND_OF: Final = {"grad.input": "input", "grad.weight": "weight"}
 class GradientCandidates:
     """One gradient, of the input or of the weight; one case at a time, for it is a product.
 
-    base is lane A's scheme. What B inherited from its forward pass is no cause: the product and the mask are made from
-    B's own operands.
+    base is lane B's scheme with A's decisions on gradients and products. What B inherited from its forward pass is no
+    cause: the product and the mask are made from B's own operands.
     """
 
     stages: tuple[str, ...]
@@ -60,7 +61,7 @@ class GradientCandidates:
             wanted={stage: pair.b.stacked(stage)},
             cases=pair.cases,
             side=pair.b,
-            base=pair.a.scheme,
+            base=_inheriting(pair.a.scheme, pair.b.scheme),
             joint=tuple(flips for flips in dict.fromkeys(joint) if flips),
         )
 
@@ -94,6 +95,21 @@ class GradientCandidates:
             return str(getattr(self.base.product, field))
         tensor = _tensor(self.base, self.stages[0])
         return "" if tensor is None else str(getattr(tensor.rules, field))
+
+
+def _inheriting(own: QuantScheme, other: QuantScheme) -> QuantScheme:
+    """`other` with the gradient's decisions and the product of `own`; `own` where its decisions exclude the others."""
+    if own.activation is None or other.activation is None:
+        activation = own.activation
+    else:
+        activation = _with_gradient_of(own.activation, other.activation)
+    return replace(own, weight=_with_gradient_of(own.weight, other.weight), activation=activation)
+
+
+def _with_gradient_of(own: TensorScheme, other: TensorScheme) -> TensorScheme:
+    with suppress(ValueError):
+        return replace(other, rules=replace(other.rules, **{field: getattr(own.rules, field) for field in FIELDS}))
+    return own
 
 
 def _tensor(scheme: QuantScheme, stage: str) -> TensorScheme | None:
