@@ -51,10 +51,9 @@ def chosen_claims(
         if not claims:
             raise ValueError(f"no claim of the {tier} tier has these values; --tier nightly has more")
         return claims
-    declared_by_rule = against is None or against in (Path.ORACLE, Path.STORED) or against.startswith("backend:")
-    base = _ENGINE if declared_by_rule else against
-    party = party_of([*([] if any("=" not in rule for rule in rules) else base.split(",")), *rules], _ENGINE)
-    other = other_party(_ENGINE if against is None else against, party)
+    held_against = _ENGINE if against is None else against
+    party = party_of([*_base(rules, held_against), *rules], _ENGINE)
+    other = other_party(held_against, party)
     return tuple(
         Claim(
             step=steps[0] if steps else Step.QUANTIZE,
@@ -69,6 +68,13 @@ def chosen_claims(
         )
         for each, zone, width in product(dtypes or ["bf16"], domains or [ZeroPointDomain.INT], widths or [4])
     )
+
+
+def _base(rules: Sequence[str], against: str) -> list[str]:
+    """What fields alone are tried on: the set they are held against, if that is one. A set among them is their own."""
+    names_a_set = any("=" not in rule for rule in rules)
+    is_no_set = against in (Path.ORACLE, Path.STORED) or against.startswith("backend:")
+    return [] if names_a_set or is_no_set else against.split(",")
 
 
 def _list(text: str | None) -> list[str]:

@@ -13,7 +13,7 @@ import typer
 from parity.cli.arguments import RUNS, Json
 from parity.cli.terminal import say, say_json, table
 from parity.exit_codes import ExitCode
-from parity.proof import Proof, read_proofs, write_proof
+from parity.proof import FOLDER, Proof, read_proofs, write_proof
 from parity.whole_file import StoreError
 
 if TYPE_CHECKING:
@@ -91,12 +91,12 @@ def prove_rules(
             say(f"{claim.id}", f"  {proof.sentence}", f"  {proof.domain}; {proof.seconds:.1f} s on {proof.device}")
     if as_json:
         return _told(tuple(proofs), directory, as_json)
-    say(f"{len(proofs)} in {directory / 'proofs'}")
+    say(f"kept in {directory / FOLDER}: {len(proofs)}")
     return _code(proofs)
 
 
 def _directory(given: Path | None) -> Path:
-    """The run that was named, the newest, or ./runs/proofs where there is none yet."""
+    """The run that was named, the newest, or ./runs itself where there is none yet."""
     if given is not None:
         return given
     from parity.store import newest_run
@@ -104,7 +104,7 @@ def _directory(given: Path | None) -> Path:
     try:
         return newest_run(RUNS)
     except StoreError:
-        return RUNS / "proofs"
+        return RUNS
 
 
 def _told(proofs: Sequence[Proof], directory: Path, as_json: bool) -> ExitCode:
