@@ -52,18 +52,13 @@ def _loaded(model: nn.Module, file: Any, scheme: QuantScheme | None) -> nn.Modul
     made: dict[nn.Module, QuantizedLayer] = {}
     for name, layer in saved.layers.items():
         own = saved.schemes[layer.scheme]
-        made[_fitting(model, name, layer, own, scheme)] = layer.made(own)
+        module = _fitting(model, name, layer, own, scheme)  # whose shape is the model's, so that it can be allocated
+        made[module] = layer.made(own)
     expected = _expected(model, made)
     _check_tensors(expected, saved, file)
     tensors = {name: _tensor(file, name, saved.order.get(name)) for name in file.keys()}  # noqa: SIM118 - a handle, not a dict
     tensors |= {name: tensors[same] for name, same in saved.shared.items()}
-    moved: dict[tuple[int, torch.device], Tensor] = {}
-    for name, module in model.named_modules():
-        if module in made:
-            device = next(chain(module.parameters(), module.buffers())).device
-            inner = {part: tensors[_under(name, part)] for part in made[module].state_dict()}
-            on_device = {part: moved.setdefault((id(t), device), t.to(device)) for part, t in inner.items()}
-            made[module].load_state_dict(on_device, assign=True)  # as they lie in memory, and shared as they were
+    _fill(model, made, tensors)
     model, _ = swap_modules(model, made.get)
     layers = {*made.values()}
     inside = tuple(_under(name, "") for name, module in model.named_modules(remove_duplicate=False) if module in layers)
@@ -72,6 +67,18 @@ def _loaded(model: nn.Module, file: Any, scheme: QuantScheme | None) -> nn.Modul
             if not name.startswith(inside):
                 value.copy_(tensors[name])
     return model
+
+
+def _fill(model: nn.Module, made: Mapping[nn.Module, QuantizedLayer], tensors: Mapping[str, Tensor]) -> None:
+    """Give the new layers their tensors: as they lie in memory, shared as they were, on the old layers' devices."""
+    moved: dict[tuple[int, torch.device], Tensor] = {}
+    for name, module in model.named_modules():
+        if module not in made:
+            continue
+        device = next(chain(module.parameters(), module.buffers())).device
+        own = {part: tensors[_under(name, part)] for part in made[module].state_dict()}
+        there = {part: moved.setdefault((id(value), device), value.to(device)) for part, value in own.items()}
+        made[module].load_state_dict(there, assign=True)
 
 
 def _fitting(
