@@ -26,6 +26,7 @@ def parq_flows(cell: Cell) -> tuple[Flow, ...]:
         and point["bits"] != "8"
         and point["group"] in ("16", "32", "64", "channel")
         and point["layout"] in _VIEWED
+        and point["act"] != "learned"  # whose scale learns from what is clipped: nothing is, under the rules parq
     )
     if not weight:
         return ()
