@@ -19,7 +19,7 @@ def with_gradients(trace: Trace, layer: nn.Module, x: Tensor) -> Trace:
     The output's gradient is drawn from a counter, so every lane is handed the same bits. Layer and x keep theirs.
     """
     weight = cast(nn.Parameter, layer.weight)
-    leaves = {"grad.weight": weight}
+    leaves: dict[str, Tensor] = {"grad.weight": weight}
     with torch.enable_grad():
         if x.is_floating_point():
             x = x.detach().requires_grad_()
