@@ -115,9 +115,8 @@ def _weight_changes(cell: Cell, weight: quant.TensorScheme, rules: quant.Rules) 
         changes["preserve_zero"] = cell["pz"] == "yes"
     domain = weight.zero_point_domain if cell["domain"] == PRESET else quant.ZeroPointDomain(cell["domain"])
     bits = weight.bits if cell["bits"] == PRESET else int(cell["bits"])
-    qmin, qmax = (0, 2**bits - 1) if domain == quant.ZeroPointDomain.FLOAT else signed_grid(bits)
-    if halves:
-        qmin, qmax = stretched_grid(bits)
+    whole = (0, 2**bits - 1) if domain == quant.ZeroPointDomain.FLOAT else signed_grid(bits)
+    qmin, qmax = stretched_grid(bits) if halves else whole
     changes |= {"zero_point_domain": domain, "bits": bits, "qmin": qmin, "qmax": qmax}
     if cell["zp"] != PRESET:
         changes["zero_point_dtype"] = DTYPES[cell["zp"]]
