@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -21,6 +23,9 @@ from suites.cli_runs import facts, own_folder, refused, told
 from suites.gate_runs import CELLS, parted, with_edges, written
 from suites.plain_records import ENVIRONMENT, lane, manifest
 from suites.report_runs import HOSTILE, hostile_run
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 MOVED_CODES = ("0123456789abcdef", "00000000000000fe")
 
@@ -154,68 +159,72 @@ def test_a_nights_page_says_what_became_of_each_divergence(root: Path) -> None:
 # --- in a browser ---------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def shown(tmp_path: Path) -> Index:
-    three_nights(tmp_path)
+@pytest.fixture(scope="module")
+def shown(tmp_path_factory: pytest.TempPathFactory) -> Index:
+    root = tmp_path_factory.mktemp("nights")
+    three_nights(root)
     elsewhere = replace(ENVIRONMENT, setting={**ENVIRONMENT.setting, "threads": 2})
-    written(tmp_path / "night-4", plan=planned(4), environment=elsewhere)
-    hostile_run(tmp_path / "hostile")
-    return write_index(tmp_path)
+    written(root / "night-4", plan=planned(4), environment=elsewhere)
+    hostile_run(root / "hostile")
+    return write_index(root)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with chromium() as browser:
+        yield browser
 
 
 @pytest.mark.browser
-def test_any_two_nights_are_compared_in_the_page(shown: Index) -> None:
-    with chromium() as browser:
-        page = browser.new_page(viewport={"width": 1280, "height": 900})
-        unwanted: list[str] = []
-        page.on("pageerror", lambda error: unwanted.append(str(error)))
-        page.on("console", lambda message: message.type in ("error", "warning") and unwanted.append(message.text))
-        page.on("dialog", lambda dialog: (unwanted.append(dialog.message), dialog.dismiss()))
-        opened(page, shown.path, "#before=night-1&after=night-3")
-        assert page.inner_text("#compared .verdict") == "1 new; 1 moved earlier"
-        assert "Bits moved: engine:ptq at weight.codes." in page.inner_text("#compared")
-        assert "Setting and subject are equal." in page.inner_text("#compared")
-        page.select_option("#before", "night-3")
-        page.select_option("#after", "night-4")
-        assert "before=night-3&after=night-4" in page.url
-        assert page.inner_text("#compared .verdict") == "2 fixed"
-        assert "threads is 1 in the first and 2 in the second" in page.inner_text("#compared")
-        page.go_back()
-        page.click("#theme")
-        assert page.inner_text("#theme") == "light"
-        page.select_option("#before", "hostile")
-        assert "other cells" in page.inner_text("#compared")
-        assert page.evaluate("() => document.querySelectorAll('img, iframe').length") == 0
-        page.click(".calendar a >> nth=1")
-        page.wait_for_selector("#changes-title")
-        page.click("text=all nights")
-        page.wait_for_selector(".calendar")
-        assert unwanted == []
+def test_any_two_nights_are_compared_in_the_page(shown: Index, browser: Browser) -> None:
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    unwanted: list[str] = []
+    page.on("pageerror", lambda error: unwanted.append(str(error)))
+    page.on("console", lambda message: message.type in ("error", "warning") and unwanted.append(message.text))
+    page.on("dialog", lambda dialog: (unwanted.append(dialog.message), dialog.dismiss()))
+    opened(page, shown.path, "#before=night-1&after=night-3")
+    assert page.inner_text("#compared .verdict") == "1 new; 1 moved earlier"
+    assert "Bits moved: engine:ptq at weight.codes." in page.inner_text("#compared")
+    assert "Setting and subject are equal." in page.inner_text("#compared")
+    page.select_option("#before", "night-3")
+    page.select_option("#after", "night-4")
+    assert "before=night-3&after=night-4" in page.url
+    assert page.inner_text("#compared .verdict") == "2 fixed"
+    assert "threads is 1 in the first and 2 in the second" in page.inner_text("#compared")
+    page.go_back()
+    page.click("#theme")
+    assert page.inner_text("#theme") == "light"
+    page.select_option("#before", "hostile")
+    assert "other cells" in page.inner_text("#compared")
+    assert page.evaluate("() => document.querySelectorAll('img, iframe').length") == 0
+    page.click(".calendar a >> nth=1")
+    page.wait_for_selector("#changes-title")
+    page.click("text=all nights")
+    page.wait_for_selector(".calendar")
+    assert unwanted == []
 
 
 @pytest.mark.browser
-def test_without_javascript_nights_trend_and_signatures_are_there(shown: Index) -> None:
-    with chromium() as browser:
-        page = browser.new_context(java_script_enabled=False).new_page()
-        page.goto(shown.path.resolve().as_uri())
-        assert page.locator(".calendar a").count() == 5
-        assert page.locator("#signatures tbody tr").count() >= 3
-        assert page.locator(".trend rect").count() == 10
-        assert page.locator("#compare").is_hidden()
+def test_without_javascript_nights_trend_and_signatures_are_there(shown: Index, browser: Browser) -> None:
+    page = browser.new_context(java_script_enabled=False).new_page()
+    page.goto(shown.path.resolve().as_uri())
+    assert page.locator(".calendar a").count() == 5
+    assert page.locator("#signatures tbody tr").count() >= 3
+    assert page.locator(".trend rect").count() == 10
+    assert page.locator("#compare").is_hidden()
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_axe_finds_nothing_serious_on_the_dashboard(shown: Index, scheme: str) -> None:
+def test_axe_finds_nothing_serious_on_the_dashboard(shown: Index, browser: Browser, scheme: str) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright", reason="unrun: axe is not installed").Axe()
-    with chromium() as browser:
-        page = browser.new_page()
-        page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
-        found = []
-        for path in (shown.path, shown.path.parent / "nights" / "night-2.html"):
-            opened(page, path)
-            found += axe.run(page).response["violations"]
-        assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
+    page = browser.new_page()
+    page.emulate_media(color_scheme="dark" if scheme == "dark" else "light")
+    found = []
+    for path in (shown.path, shown.path.parent / "nights" / "night-2.html"):
+        opened(page, path)
+        found += axe.run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"]) for one in found if one["impact"] in ("serious", "critical")] == []
 
 
 def test_hostile_text_is_escaped_in_every_page(shown: Index) -> None:
