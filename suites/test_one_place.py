@@ -160,7 +160,6 @@ def test_the_search_sees_what_it_looks_for(tmp_path: Path) -> None:
         for text in texts:
             path.write_text(text)
             assert {name for name, _ in operations(path)} == {operation}, text
-    path.write_text(
-        "from typing import cast\nx = cast(int, y)\nfrom kernels.rounding import half_even\nx = a // b\ny = (x.device.type, qparams.minimum)\n"
-    )
+    none = ("from typing import cast", "x = cast(int, y)", "from kernels.rounding import half_even", "x = a // b")
+    path.write_text("\n".join((*none, "y = (x.device.type, qparams.minimum)")))
     assert not [*operations(path)]
