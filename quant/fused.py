@@ -20,7 +20,7 @@ from kernels.affine_grid import MAX_GROUP, AffineGrid, Form
 from kernels.availability import missing_triton
 from quant.codes import storage_dtype
 from quant.granularity import Groups, groups_of
-from quant.mapping import Mapping, ZeroPointDomain
+from quant.mapping import INTEGER_GRIDS, Extent, Mapping, ZeroPointDomain
 from quant.qparams import QParams
 from quant.relevance import relevant
 from quant.rule_sets import ENGINE
@@ -97,7 +97,8 @@ def covered(scheme: ResolvedScheme, dtype: torch.dtype, groups: Groups) -> bool:
         and scheme.qmin >= -128
         and scheme.qmax <= 255
         and scheme.scale_dtype in _SCALES
-        and scheme.mapping in (Mapping.SYMMETRIC, Mapping.SYMMETRIC_NO_CLIPPING, Mapping.ASYMMETRIC)
+        and scheme.mapping in INTEGER_GRIDS
+        and scheme.extent is Extent.MIN_MAX
         and all(getattr(scheme.rules, name) is getattr(ENGINE, name) for name in relevant(scheme, dtype))
     )
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 import quant
 from parity.axes import FLOATS, PRESETS
-from parity.cells import Cell, illegal_reason
+from parity.cells import Cell, concrete, illegal_reason
 from parity.digest import digest
 from parity.inputs import make_inputs
 from parity.premerge import premerge_parts
@@ -15,6 +17,7 @@ from parity.schemes import DTYPES, scheme_of
 from quant.fake import fake_operand, quantized_operand
 from quant.fused import covered
 from quant.granularity import groups_of
+from quant.mapping import Extent
 from quant.presets import int4_weight_only, int8_dynamic_int4_weight, int8_dynamic_intx_weight
 
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
@@ -33,10 +36,13 @@ def weight_covered(cell: Cell) -> bool:
 
 
 def test_what_is_covered() -> None:
-    """Of the engine's schemes all but scales in fp64 and blocks over several rows."""
+    """Of the engine's schemes all but scales in fp64, blocks over several rows, grids of halves and ranges of means."""
     for cell in cells():
-        fits = cell["scale"] != "fp64" and cell["group"] != "block"
+        whole = concrete(cell)["mapping"] != "stretched"
+        fits = cell["scale"] != "fp64" and cell["group"] != "block" and whole
         assert weight_covered(cell) == fits, cell.id
+    mean = replace(int8_dynamic_intx_weight().weight, extent=Extent.ABS_MEAN).resolved(torch.bfloat16)
+    assert not covered(mean, torch.bfloat16, groups_of(mean.granularity, (8, 64)))
 
 
 @pytest.mark.parametrize(
