@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from parity.axes import SYNTHETIC
@@ -11,12 +11,14 @@ from parity.backends.registry import backend_named
 from parity.cases import input_of, layer_of
 from parity.cells import Cell, illegal_reason, parse_cell
 from parity.edges import edges_of
-from parity.inputs import input_digests, make_inputs
+from parity.inputs import Inputs, input_digests, make_inputs
 from parity.lane_run import LaneRun, rules_of, run_lane
 from parity.lanes import Lane, parse_lane
 from parity.pair import Case, Pair
 from parity.schemes import scheme_of
 from quant import QuantScheme
+
+InputsOf = Callable[[Sequence[Cell], Sequence[QuantScheme]], Inputs]
 
 # The inputs that tell decisions apart beside a cell's own. None holds NaN or infinity: a lane that differs there alone
 # would leave a cell without them unexplained.
@@ -26,23 +28,31 @@ SIBLINGS: Final = (
 )
 
 
-def cell_pair(cell_id: str, edge_text: str, siblings: Sequence[tuple[str, str]] = SIBLINGS) -> Pair:
+def cell_pair(
+    cell_id: str,
+    edge_text: str,
+    siblings: Sequence[tuple[str, str]] = SIBLINGS,
+    inputs_of: InputsOf | None = None,
+) -> Pair:
     """Two lanes, LANE~LANE, on a cell and on its siblings; a sibling on which a lane does not run is left out.
 
-    Raises ValueError for a cell or a lane that is none, for an illegal cell, and where a lane does not run.
+    inputs_of gives the inputs of a layer in a file, which has no siblings. Raises ValueError for a cell or a lane that
+    is none, for an illegal cell, for a layer without inputs_of, and where a lane does not run.
     """
     cell = parse_cell(cell_id)
     a, b = _lanes(edge_text)
-    if cell["layer"] != SYNTHETIC:
-        raise ValueError(f"the cell {cell_id!r} is of a layer in a file; only cells of made inputs can be explained")
+    of_file = cell["layer"] != SYNTHETIC
+    if of_file and inputs_of is None:
+        raise ValueError(f"the cell {cell_id!r} is of a layer in a file; name the file with --weights")
     if cell["steps"] != "0":
         plain = cell.at(steps="0").id
         raise ValueError(f"the cell {cell_id!r} quantizes weights that each lane trained; explain {plain!r} instead")
     reason = illegal_reason(cell)
     if reason is not None:
         raise ValueError(f"the cell {cell_id!r} is illegal ({reason}), so there are no bits to explain")
-    found = [_runs(a, b, each) for each in _configuration(cell, siblings)]
-    schemes = (_declared(a, cell), _declared(b, cell))
+    chosen = () if of_file else siblings
+    found = [_runs(a, b, each, inputs_of or make_inputs) for each in _configuration(cell, chosen)]
+    schemes = (_declared(a, cell, inputs_of or make_inputs), _declared(b, cell, inputs_of or make_inputs))
     return Pair.of_runs([case for case, _ in found], [runs for _, runs in found], (a, b), schemes)
 
 
@@ -54,12 +64,12 @@ def _lanes(text: str) -> tuple[Lane, Lane]:
     return parse_lane(a), parse_lane(b)
 
 
-def _declared(lane: Lane, cell: Cell) -> QuantScheme:
+def _declared(lane: Lane, cell: Cell, inputs_of: InputsOf) -> QuantScheme:
     """The scheme that the lane is to carry out: the cell's under its rules, or what its backend makes of that."""
     backend, scheme = backend_named(lane.backend), scheme_of(cell, rules_of(lane))
     if not isinstance(backend, Declares):
         return scheme
-    return backend.declared(lane, layer_of(cell, make_inputs([cell], []), "cpu"), scheme)
+    return backend.declared(lane, layer_of(cell, inputs_of([cell], []), "cpu"), scheme)
 
 
 def _configuration(cell: Cell, siblings: Sequence[tuple[str, str]]) -> list[Cell]:
@@ -67,9 +77,9 @@ def _configuration(cell: Cell, siblings: Sequence[tuple[str, str]]) -> list[Cell
     return list(dict.fromkeys((cell, *(cell.at(family=family, case=case) for family, case in siblings))))
 
 
-def _runs(a: Lane, b: Lane, cell: Cell) -> tuple[Case, tuple[LaneRun, LaneRun]]:
+def _runs(a: Lane, b: Lane, cell: Cell, inputs_of: InputsOf) -> tuple[Case, tuple[LaneRun, LaneRun]]:
     """Inputs as a run makes them, and what both lanes did with them."""
-    inputs = make_inputs([cell], [scheme_of(cell, rules) for rules in _rule_sets(cell)])
+    inputs = inputs_of([cell], [scheme_of(cell, rules) for rules in _rule_sets(cell)])
     digest = input_digests(inputs)[0]
     runs = (run_lane(a, cell, inputs, digest), run_lane(b, cell, inputs, digest))
     return Case.of(layer_of(cell, inputs, "cpu"), input_of(cell, inputs, "cpu")), runs

@@ -14,10 +14,11 @@ from parity.candidates import Candidates, OperandCandidates, ProductCandidates, 
 from parity.cell_pair import cell_pair
 from parity.cells import parse_cell
 from parity.comparison import Comparison
-from parity.evaluate import evaluate
+from parity.evaluate import InputsOf, evaluate
 from parity.explanation import Cause, Explanation
 from parity.flips import Flip, Flips
 from parity.gradient_candidates import OPERAND_OF, GradientCandidates
+from parity.inputs import make_inputs
 from parity.lanes import Flow
 from parity.oracle import Form, blame
 from parity.pair import Pair
@@ -30,11 +31,14 @@ _ALTERNATIVES: Final = 8
 OPERANDS: Final = ("input", "weight")
 
 
-def explain(record_or_cell: EdgeRecord | str, edge: str | None = None) -> Explanation:
+def explain(
+    record_or_cell: EdgeRecord | str, edge: str | None = None, inputs_of: InputsOf | None = None
+) -> Explanation:
     """Why the two lanes of a comparison, of a run's record, or of a cell's edge part.
 
     A Comparison is explained from its own lanes and inputs; a record or a cell's id is computed again, with other
     inputs of its configuration beside it. For a cell, edge names any two lanes: "engine:ptq~engine.torchao:ptq".
+    inputs_of (a parity.weights.Source) reads the layer of a cell that names one.
     Raises ValueError for what is no cell or no lane, and for lanes that did not both run.
     """
     if isinstance(record_or_cell, Comparison):
@@ -46,7 +50,7 @@ def explain(record_or_cell: EdgeRecord | str, edge: str | None = None) -> Explan
         cell = record_or_cell
     if edge is None:
         raise ValueError(f"the cell {cell!r} has several lanes; name two as edge, like 'engine:ptq~engine.torchao:ptq'")
-    return explain_pair(cell_pair(cell, edge), cell=cell, edge=edge)
+    return explain_pair(cell_pair(cell, edge, inputs_of=inputs_of), cell=cell, edge=edge)
 
 
 def explain_pair(pair: Pair, *, cell: str, edge: str) -> Explanation:
@@ -183,7 +187,7 @@ def _of_operand(scheme: QuantScheme, operand: str) -> TensorScheme | None:
     return scheme.weight if operand == "weight" else scheme.activation
 
 
-def differing_edges(cell_id: str) -> tuple[str, ...]:
+def differing_edges(cell_id: str, inputs_of: InputsOf | None = None) -> tuple[str, ...]:
     """The declared edges of a cell whose lanes both run on its own inputs and part there."""
-    found = evaluate([parse_cell(cell_id)])
+    found = evaluate([parse_cell(cell_id)], inputs_of=inputs_of or make_inputs)
     return tuple(record.edge for record in found.edges if record.stages)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from parity.flips import flipped, flips_of, forward_only
 from parity.history.black_box import CarriedOut
 from quant import Mapping, PerAxis, ProductRules, QuantScheme, TensorScheme, presets
 from quant.rule_sets import ENGINE, ENGINE_PRODUCT
+from suites.small_layers import small
 
 ENGINE_4_BIT = presets.intx_weight_only(bits=4, group_size=32)
 
@@ -210,13 +212,25 @@ def test_command_says_the_sentence() -> None:
     assert ["code_division", "divide", "reciprocal_multiply"] in facts["edges"][0]["causes"]
 
 
+def test_a_layer_of_a_file_is_explained(tmp_path: Path) -> None:
+    """Its own values alone are compared: among the causes that reproduce them all is the one that acts."""
+    arguments = ["explain", "dtype:bf16,layer:block.dense", "--edge", "engine:ptq~engine.torchao:ptq"]
+    weights = str(small(tmp_path).weights)
+    done = CliRunner().invoke(app, [*arguments, "--weights", weights, "--json"], prog_name="parity")
+    assert done.exit_code == 0, done.stderr
+    [told] = json.loads(done.stdout)["edges"]
+    assert told["first_stage"] is not None
+    assert told["explained"] == 1.0
+    assert told["causes"]
+
+
 @pytest.mark.parametrize(
     ("cell", "edge", "said"),
     [
         ("dtype:fp8", "engine:ptq~engine:ptq", "axis dtype has no value 'fp8'"),
         ("default", "engine:ptq", "'engine:ptq' is not an edge; write two lanes"),
         ("steps:1", "engine:ptq~engine:qat_convert", "trained; explain 'default' instead"),
-        ("layer:fc1", "engine:ptq~engine:qat_convert", "is of a layer in a file"),
+        ("layer:fc1", "engine:ptq~engine:qat_convert", "is of a layer in a file; name the file with --weights"),
         ("pz:no", "engine:ptq~engine:qat_convert", "is illegal (a symmetric range holds zero)"),
         ("default", "engine:ptq~engine:qat_convert:cpu:triton", "did not run: the triton kernels run on cuda"),
     ],
