@@ -218,6 +218,13 @@ def test_an_input_may_be_wrapped_by_hand_or_named() -> None:
     assert same_bits(layer(input=x), model(x))
 
 
+def test_other_functions_see_a_wrapped_input_as_it_is() -> None:
+    x, weight = numbers((3, 16), seed=9), weight_of(wrapped(linear()))
+    given = WrappedInput(x, SCHEME.activation)
+    assert same_bits(torch.relu(given), torch.relu(x))  # type: ignore[arg-type]  # a tensor to torch
+    assert same_bits(torch.cat([weight, given]), torch.cat([weight.original, x]))  # type: ignore[list-item]  # the same
+
+
 @pytest.mark.parametrize(
     ("product", "said"),
     [

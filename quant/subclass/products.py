@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from quant.embedding import lookup_stages
 from quant.fake import Operand, fake_operand
@@ -43,7 +44,8 @@ class WrappedInput:
         product = PRODUCTS.get(func)
         if product is not None:
             return product(*args, **(kwargs or {}))
-        return func(*(bare(arg) for arg in args), **{name: bare(arg) for name, arg in (kwargs or {}).items()})
+        plain, plain_kwargs = tree_map(bare, (tuple(args), dict(kwargs or {})))
+        return func(*plain, **plain_kwargs)
 
 
 def bare(arg: Any) -> Any:

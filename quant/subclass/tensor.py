@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
 from quant.scheme import QuantScheme
 from quant.subclass.moves import dispatched
@@ -72,8 +73,8 @@ class FakeQuantizedTensor(Shards, Tensor):
         product = PRODUCTS.get(func)
         if product is not None:
             return product(*args, **(kwargs or {}))
-        plain = tuple(bare(arg) for arg in args)
-        return torch._C._disabled_torch_function_impl(func, types, plain, dict(kwargs or {}))
+        plain, plain_kwargs = tree_map(bare, (tuple(args), dict(kwargs or {})))
+        return torch._C._disabled_torch_function_impl(func, types, plain, plain_kwargs)
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]  # torch types it as an instance's method
