@@ -62,9 +62,9 @@ def _extended(candidates: Candidates, found: Sequence[Flips], stage: str) -> lis
         return sorted(singles, key=lambda flips: _rank(candidates, flips))
     joined = (_joined(found[0], joint) for joint in candidates.joint)
     shrunk = _distinct(_shrunk(candidates, flips, stage) for flips in joined if fits(flips))
-    paired = (flips for flips in _pairs(candidates, found[0], stage, witness) if fits(flips))
     named = [flips for flips in shrunk if len(flips) - len(found[0]) <= 2]
-    pairs = _distinct((*named, *paired))
+    paired = _beside(candidates, named, found[0], stage) if named else _pairs(candidates, found[0], stage, witness)
+    pairs = _distinct((*named, *(flips for flips in paired if fits(flips))))
     if pairs or shrunk:
         return sorted(pairs, key=lambda flips: _rank(candidates, flips)) or shrunk
     descended = _descended(candidates, found[0], stage, witness)
@@ -109,6 +109,15 @@ def _pairs(candidates: Candidates, flips: Flips, stage: str, witness: int) -> It
             if tried > PAIRS:
                 return
             yield (*after, second)
+
+
+def _beside(candidates: Candidates, named: Sequence[Flips], flips: Flips, stage: str) -> Iterator[Flips]:
+    """The pairs that share a flip with one that was found by name."""
+    for pair in named:
+        for after in ((*flips, flip) for flip in pair if flip not in flips):
+            if remaining(candidates, after, stage, 0) is None:  # legal with the other alone
+                continue
+            yield from ((*after, flip) for flip in candidates.single(after, stage) if _is_new(after, flip))
 
 
 def _shrunk(candidates: Candidates, flips: Flips, stage: str) -> Flips:
