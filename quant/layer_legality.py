@@ -8,6 +8,7 @@ from quant import decisions as d
 from quant.granularity import PerAxis, PerRow, PerTensor, PerToken, Stacked
 from quant.legality import INPUT_DTYPES, INTEGER_DTYPES, names
 from quant.mapping import ZeroPointDomain
+from quant.propagation import Propagation
 from quant.statistic import Learned, Observed
 
 if TYPE_CHECKING:
@@ -20,6 +21,8 @@ def check_quant_scheme(scheme: QuantScheme) -> None:
     lossy = () if scheme.weight.rules.refuse_lossy else INTEGER_DTYPES
     if scheme.output_dtype != "model" and scheme.output_dtype not in INPUT_DTYPES + lossy:
         raise ValueError(f"output_dtype is {scheme.output_dtype!r}; use 'model' or one of {names(INPUT_DTYPES)}")
+    if not isinstance(scheme.propagation, Propagation):
+        raise ValueError(f"propagation is {scheme.propagation!r}; use {' or '.join(map(repr, Propagation))}")
     if isinstance(scheme.weight.statistic, Observed):
         raise ValueError(
             f"the weight's statistic is {scheme.weight.statistic}: a weight is at hand whenever it is quantized, so its "

@@ -13,6 +13,7 @@ from quant.eps import EpsOf
 from quant.granularity import Granularity, Stacked
 from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.product_rules import ProductRules
+from quant.propagation import Propagation
 from quant.remembered import Resolutions, untraced
 from quant.rules import Rules
 from quant.statistic import Own, Statistic
@@ -121,12 +122,14 @@ class QuantScheme:
 
     `output_dtype` is a torch dtype or "model" (the weight's dtype). Raises ValueError when the two tensors' schemes
     and the product rules exclude each other.
+    `propagation` says what becomes of results computed from a QuantizedTensor of this scheme; a layer ignores it.
     """
 
     weight: TensorScheme
     activation: TensorScheme | None = None
     output_dtype: torch.dtype | str = MODEL
     product: ProductRules
+    propagation: Propagation = Propagation.INHIBIT
 
     def __post_init__(self) -> None:
         layer_legality.check_quant_scheme(self)
