@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kernels.sequential_product import sequential_product
 from kernels.traced import code_sums
 from quant import decisions as d
 from quant.fake import Operand
@@ -18,7 +19,9 @@ GRADIENT_RULES = ProductRules(accumulate=d.Accumulate.EXACT)
 
 
 def code_linear_product(x: Operand, w: Operand, bias: Tensor | None, rules: ProductRules, dtype: torch.dtype) -> Tensor:
-    """(sum over k of (qx - zx) * (qw - zw)) * sx * sw + bias in `dtype`, the sum in integers, the rescaling in fp32.
+    """(sum over k of (qx - zx) * (qw - zw)) * sx * sw + bias in `dtype`, the rescaling in fp32.
+
+    The sum is of integers under accumulate int32; otherwise it goes along k, each product and each addition rounded.
 
     x's codes: [..., K], w's: [N, K], bias: [N]; or stacked cases [S, ..., K], [S, N, K], [S, N]. Under product_output
     promoted the result has the promotion of fp32 and both scales' dtypes. Raises ValueError when a sum leaves int32.
@@ -26,7 +29,7 @@ def code_linear_product(x: Operand, w: Operand, bias: Tensor | None, rules: Prod
     bias = None if rules.bias_add is d.BiasAdd.NONE else bias
     with torch.no_grad():
         stack = w.codes.shape[:-2]
-        total = code_sums(_rows(_centred(x), stack), _centred(w)).float()
+        total = _summed(_rows(_centred(x), stack), _centred(w), rules)
         x_scale, w_scale = _rows(_row_scale(x), stack), _row_scale(w).mT
         if rules.code_product_rescale is d.CodeProductRescale.SCALES_FIRST:
             total = total * (x_scale * w_scale)
@@ -39,6 +42,15 @@ def code_linear_product(x: Operand, w: Operand, bias: Tensor | None, rules: Prod
             dtype = torch.promote_types(torch.float32, scales)
         output = finish(total, bias, rules, dtype).reshape(*x.codes.shape[:-1], w.codes.shape[-2])
     return with_gradient(output, x.dequantized, w.dequantized, bias, GRADIENT_RULES)
+
+
+def _summed(x: Tensor, w: Tensor, rules: ProductRules) -> Tensor:
+    """Sums over k of products of codes, as fp32."""
+    if rules.accumulate is d.Accumulate.INT32:
+        return code_sums(x, w).float()
+    half = rules.accumulate is d.Accumulate.FLOAT16_SEQUENTIAL
+    accumulator = torch.float16 if half else torch.float32
+    return sequential_product(x.float(), w.float(), accumulate_dtype=accumulator, fused=False, out_dtype=torch.float32)
 
 
 def _centred(operand: Operand) -> Tensor:

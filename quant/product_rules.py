@@ -7,6 +7,9 @@ from dataclasses import dataclass, fields, replace
 from quant import decisions as d
 from quant.rules import check_members, parse_members
 
+# What sums codes: int32, which is exact, or a float accumulator that takes one product after another.
+CODE_ACCUMULATORS = (d.Accumulate.INT32, d.Accumulate.FLOAT32_SEQUENTIAL, d.Accumulate.FLOAT16_SEQUENTIAL)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProductRules:
@@ -25,10 +28,15 @@ class ProductRules:
     def __post_init__(self) -> None:
         check_members(self)
         codes = self.product_operands == d.ProductOperands.CODES
-        if (self.accumulate == d.Accumulate.INT32) != codes:
+        if not codes and self.accumulate == d.Accumulate.INT32:
             raise ValueError(
-                f"accumulate is {self.accumulate} and product_operands is {self.product_operands}: int32 sums integer "
-                "codes and nothing else does; use int32 with codes, or dequantized operands with another accumulator"
+                "accumulate is int32 and product_operands is dequantized: int32 sums integer codes; use codes, or "
+                "another accumulator"
+            )
+        if codes and self.accumulate not in CODE_ACCUMULATORS:
+            raise ValueError(
+                f"accumulate is {self.accumulate} and product_operands is codes: integers are summed in one of "
+                f"{', '.join(CODE_ACCUMULATORS)}; use one of them, or dequantized operands"
             )
         if not codes and self.code_product_rescale != d.CodeProductRescale.SCALES_FIRST:
             raise ValueError(

@@ -194,12 +194,13 @@ def _nearest_power_of_two(scale: Tensor) -> Tensor:
 
 
 def replace_zero_scale(scale: Tensor, rules: Rules) -> Tensor:
-    """The scale with what `zero_scale` says in place of every value that is not positive or not finite."""
+    """The scale with what `zero_scale` says in place of zeros and, but for TENTH, of what is not finite."""
     if rules.zero_scale is d.ZeroScale.KEEP:
         return scale
+    if rules.zero_scale is d.ZeroScale.TENTH:
+        return scale.masked_fill(scale == 0, 0.1)
     value = {
         d.ZeroScale.ONE: 1.0,
-        d.ZeroScale.TENTH: 0.1,
         d.ZeroScale.MIN_POSITIVE: torch.finfo(torch.float32).smallest_normal,
     }[rules.zero_scale]
     return scale.masked_fill(~(scale > 0) | scale.isinf(), value)

@@ -7,6 +7,7 @@ from types import MappingProxyType
 
 import torch
 
+from quant.burn_rules import BURN_RULE_SETS
 from quant.decisions import Accumulate, BiasAdd, GradientProduct
 from quant.eps import EpsOf, EpsProperty, PropertyDtype
 from quant.product_rules import ProductRules
@@ -80,6 +81,7 @@ RULE_SETS = MappingProxyType(
         "tinygemm_cpu": TINYGEMM_CPU,
         "tinygemm_cpu_avx2": TINYGEMM_CPU_AVX2,
         "tinygemm_cuda": TINYGEMM_CUDA,
+        **BURN_RULE_SETS,
     }
 )
 

@@ -135,6 +135,31 @@ def test_quant_multiplies_codes_as_declared(rescale: str, bias_add: str, output:
         assert same_bits(found, oracle.product(*traces, bias, rules, dtype)), (dtype, scale_dtype)
 
 
+@pytest.mark.parametrize("output", ["direct", "via_float16"])
+@pytest.mark.parametrize("accumulate", ["float32_sequential", "float16_sequential"])
+def test_codes_are_summed_in_floats_as_declared(accumulate: str, output: str) -> None:
+    rules = CODES.with_values(accumulate=accumulate, product_output=output)
+    for dtype in DTYPES:
+        x, w, bias = operands(dtype)
+        schemes = sides(torch.float32)
+        found = code_linear_product(*map(quantized_operand, (x, w), schemes), bias, rules, dtype)
+        traces = [oracle.trace(t, s, fake=False, output_dtype=dtype) for t, s in zip((x, w), schemes, strict=True)]
+        assert same_bits(found, oracle.product(*traces, bias, rules, dtype)), dtype
+
+
+def test_half_an_accumulator_stops_at_2048_ones() -> None:
+    """4,096 products of ones: 2048 + 1 is 2048 in fp16; int32 and fp32 count on."""
+    ones = replace(sides(torch.float32)[1], bits=2, qmin=-1, qmax=1, rules=lenient("burn_3042"))
+    operand = quantized_operand(torch.ones(1, 4096), ones)
+    sums = {
+        accumulate: code_linear_product(
+            operand, operand, None, CODES.with_values(accumulate=accumulate), torch.float32
+        ).item()
+        for accumulate in ("int32", "float32_sequential", "float16_sequential")
+    }
+    assert sums == {"int32": 4096.0, "float32_sequential": 4096.0, "float16_sequential": 2048.0}
+
+
 @pytest.mark.parametrize(
     "changes",
     [

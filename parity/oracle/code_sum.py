@@ -1,4 +1,4 @@
-"""The product of codes: an integer sum, read as fp32 and multiplied by the two scales in the declared order."""
+"""The product of codes: their sum, read as fp32 and multiplied by the two scales in the declared order."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from parity.oracle.arithmetic import Arithmetic, Values
-from parity.oracle.binary_format import FLOAT32, format_of
+from parity.oracle.binary_format import FLOAT16, FLOAT32, format_of
 from parity.oracle.encoding import decode
 from parity.oracle.grouping import Grouping
 from parity.oracle.trace import OracleTrace
@@ -23,15 +23,30 @@ def product_of_codes(x: OracleTrace, w: OracleTrace, rules: ProductRules, m: Ari
 
     Each side has one scale a row. Raises ValueError for a sum that int32 does not hold.
     """
-    total = _centred(x) @ _centred(w).T
-    if total.size and not -_INT32 <= total.min() <= total.max() < _INT32:
-        raise ValueError(f"a sum of code products reaches {max(total.min(), total.max(), key=abs)}, beyond int32")
-    acc = m.into(m.read(total.astype(np.float64)), FLOAT32)
+    acc = _whole(x, w, m) if rules.accumulate == d.Accumulate.INT32 else _in_floats(x, w, rules, m)
     sx, sw = _row_scale(x, m), _row_scale(w, m).T
     if rules.code_product_rescale == d.CodeProductRescale.SCALES_FIRST:
         return m.multiply(acc, m.multiply(sx, sw, FLOAT32), FLOAT32)
     first, second = (sx, sw) if rules.code_product_rescale == d.CodeProductRescale.INPUT_FIRST else (sw, sx)
     return m.multiply(m.multiply(acc, first, FLOAT32), second, FLOAT32)
+
+
+def _whole(x: OracleTrace, w: OracleTrace, m: Arithmetic) -> Values:
+    """The sum in integers, rounded to fp32."""
+    total = _centred(x) @ _centred(w).T
+    if total.size and not -_INT32 <= total.min() <= total.max() < _INT32:
+        raise ValueError(f"a sum of code products reaches {max(total.min(), total.max(), key=abs)}, beyond int32")
+    return m.into(m.read(total.astype(np.float64)), FLOAT32)
+
+
+def _in_floats(x: OracleTrace, w: OracleTrace, rules: ProductRules, m: Arithmetic) -> Values:
+    """acc = R(acc + R(a * b)) over ascending k, in fp32 or fp16."""
+    form = FLOAT16 if rules.accumulate == d.Accumulate.FLOAT16_SEQUENTIAL else FLOAT32
+    rows, columns = (m.read(_centred(side).astype(np.float64)) for side in (x, w))
+    total = m.read(np.zeros((len(rows), len(columns))))
+    for k in range(rows.shape[-1]):
+        total = m.add(total, m.multiply_once(rows[:, None, k], columns[None, :, k], form), form)
+    return m.into(total, FLOAT32)
 
 
 def _centred(side: OracleTrace) -> Any:

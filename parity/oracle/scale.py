@@ -119,7 +119,7 @@ def _stored_scale(scale: Values, de: Declared, m: Arithmetic) -> Values:
 
 
 def _nonzero(scale: Values, form: BinaryFormat, de: Declared, m: Arithmetic) -> Values:
-    """The scale, with what `zero_scale` says in place of every one that is not positive and finite."""
+    """The scale, with what `zero_scale` says in place of every one that is not positive and finite, or is zero."""
     value = {
         d.ZeroScale.ONE: 1.0,
         d.ZeroScale.TENTH: 0.1,
@@ -127,7 +127,10 @@ def _nonzero(scale: Values, form: BinaryFormat, de: Declared, m: Arithmetic) -> 
     }.get(de.rules.zero_scale)
     if value is None:
         return scale
-    return np.where(m.is_finite(scale) & (scale > m.number(0)), scale, m.constant(value, form))
+    kept = m.is_finite(scale) & (scale > m.number(0))
+    if de.rules.zero_scale == d.ZeroScale.TENTH:
+        kept = scale != m.number(0)
+    return np.where(kept, scale, m.constant(value, form))
 
 
 def _power_of_two(scale: Values, m: Arithmetic) -> Values:

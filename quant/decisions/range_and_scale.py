@@ -78,7 +78,7 @@ class ZeroScale(StrEnum):
 
     KEEP = "keep"
     ONE = "one"
-    TENTH = "tenth"
+    TENTH = "tenth"  # 0.1 in place of zero alone
     MIN_POSITIVE = "min_positive"  # fp32's smallest normal, rounded to S
 
 
