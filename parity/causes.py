@@ -10,8 +10,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from parity.blames import blames
 from parity.cell_pair import cell_pair
-from parity.explain import accounts_for, explain
+from parity.explain import accounts_for, explain_pair
+from parity.kept_explanation import Judged, KeptExplanation
+from parity.nearest_tie import nearest_tie
+from parity.pair import Pair
 from parity.record import EdgeRecord
 from parity.signature import with_cause
 from parity.verdicts import Verdict
@@ -24,11 +28,15 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Sought:
-    """What was found out about `asked` records in the time there was: the cause of each cell and edge that has one."""
+    """What was found out about `asked` records in the time there was: the cause of each cell and edge that has one.
+
+    kept = the explanations themselves, at most ATTEMPTS of a signature, of those that could be computed again.
+    """
 
     asked: int
     tried: int
     causes: Mapping[Key, str] = field(default_factory=dict)
+    kept: tuple[KeptExplanation, ...] = ()
 
     def given(self, record: EdgeRecord) -> EdgeRecord:
         """The record with its cause, where it was found."""
@@ -54,14 +62,26 @@ def causes_of(records: Iterable[EdgeRecord], seconds: float) -> Sought:
         if record.verdict is Verdict.DIVERGED:
             groups.setdefault(record.signature, []).append(record)
     found: dict[Key, str] = {}
+    kept: list[KeptExplanation] = []
     tried = 0
     for _, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
-        tried += _of_group(group, until, found)
-    return Sought(sum(map(len, groups.values())), tried, found)
+        tried += _of_group(group, until, found, kept)
+    return Sought(sum(map(len, groups.values())), tried, found, tuple(kept))
 
 
-def _of_group(group: Sequence[EdgeRecord], until: float, found: dict[Key, str]) -> int:
-    """Adds the causes of records of one signature to `found`; returns how many records were looked at."""
+def explained(pair: Pair, cell: str, edge: str) -> KeptExplanation:
+    """Why the lanes of a pair part, what the oracle says of each, and where the first element with two codes lies."""
+    explanation = explain_pair(pair, cell=cell, edge=edge)
+    found = () if explanation.first_stage is None else blames(pair, explanation.first_stage)
+    judged = (
+        Judged(lane=str(side.lane), stage=each.stage, sentence=each.sentence)
+        for side, each in zip((pair.a, pair.b), found, strict=False)
+    )
+    return KeptExplanation(explanation=explanation, judged=tuple(judged), tie=nearest_tie(pair))
+
+
+def _of_group(group: Sequence[EdgeRecord], until: float, found: dict[Key, str], kept: list[KeptExplanation]) -> int:
+    """Adds what is found of records of one signature to `found` and `kept`; returns how many were looked at."""
     waiting = sorted(group, key=lambda record: record.cell)
     looked_at: set[Key] = set()
     for _ in range(ATTEMPTS):
@@ -71,9 +91,10 @@ def _of_group(group: Sequence[EdgeRecord], until: float, found: dict[Key, str]) 
         looked_at.add((first.cell, first.edge))
         waiting = others
         try:
-            explanation = explain(first)
+            kept.append(explained(cell_pair(first.cell, first.edge), first.cell, first.edge))
         except ValueError:  # nothing to run again, and so it will be for most of its signature
             continue
+        explanation = kept[-1].explanation
         if not explanation.causes:
             continue
         found[first.cell, first.edge] = explanation.cause

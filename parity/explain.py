@@ -7,9 +7,8 @@ from dataclasses import replace
 from itertools import product
 from typing import Final
 
-import torch
-
 from parity.attribution import Attribution, attribute, needed
+from parity.blames import OPERANDS, right_lane
 from parity.candidates import Candidates, OperandCandidates, ProductCandidates, reproduces
 from parity.cell_pair import cell_pair
 from parity.cells import parse_cell
@@ -20,15 +19,12 @@ from parity.flips import Flip, Flips
 from parity.gradient_candidates import OPERAND_OF, GradientCandidates
 from parity.inputs import make_inputs
 from parity.lanes import Flow
-from parity.oracle import Form, blame
 from parity.pair import Pair
 from parity.record import EdgeRecord
 from parity.transplant import inherited
-from quant import QuantScheme, TensorScheme
 
 # Sets that fit alike are listed up to here; a list that long says that the inputs tell them not apart.
 _ALTERNATIVES: Final = 8
-OPERANDS: Final = ("input", "weight")
 
 
 def explain(
@@ -61,7 +57,7 @@ def explain_pair(pair: Pair, *, cell: str, edge: str) -> Explanation:
     )
     if first is None:
         return replace(found, reason=f"{pair.a.lane} and {pair.b.lane} have equal bits at every stage")
-    found = replace(found, explained=0.0, reason="", right=_right(pair, first))
+    found = replace(found, explained=0.0, reason="", right=right_lane(pair, first))
     base = pair if _follows(pair, pair.a.lane.flow) else pair.swapped
     if base is not pair and not _follows(base, base.a.lane.flow):
         reason = "neither lane is what the engine makes of the scheme it declares, so there is nothing to start from"
@@ -154,37 +150,6 @@ def _share(pair: Pair, parts: dict[str, Candidates], found: dict[str, Attributio
             elif stage == lost:
                 reproduced += max(0, different - found[name].remaining)
     return min(reproduced, total - 1) / total if total else 0.0
-
-
-def _right(pair: Pair, stage: str) -> str | None:
-    """The one lane of two with one declaration that the oracle finds to follow it at the first stage that differs."""
-    operand, _, _ = stage.partition(".")
-    if operand not in OPERANDS:
-        return None
-    scheme = _of_operand(pair.a.scheme, operand)
-    if scheme is None or scheme != _of_operand(pair.b.scheme, operand):
-        return None
-    case = pair.cases[0]
-    x = case.weight if operand == "weight" else case.x
-    follows = []
-    for side in (pair.a, pair.b):
-        with torch.no_grad():
-            judged = blame(
-                side.traces[0],
-                scheme,
-                x,
-                operand="weight" if operand == "weight" else "input",
-                fake=side.lane.flow is Flow.QAT_PREPARE,
-                output_dtype=x.dtype,
-                form=Form.BULK,
-            )
-        if judged.stage != stage:
-            follows.append(str(side.lane))
-    return follows[0] if len(follows) == 1 else None
-
-
-def _of_operand(scheme: QuantScheme, operand: str) -> TensorScheme | None:
-    return scheme.weight if operand == "weight" else scheme.activation
 
 
 def differing_edges(cell_id: str, inputs_of: InputsOf | None = None) -> tuple[str, ...]:

@@ -14,6 +14,7 @@ from parity.cells import parse_cell
 from parity.divergences import diverged_records
 from parity.evaluate import Evaluated
 from parity.evidence import EvidenceWriter
+from parity.kept_explanation import write_explanation
 from parity.ledger import Row
 from parity.matrix import Chunk
 from parity.settling import Settling
@@ -73,9 +74,14 @@ class Recorder:
         self.sentences = self.settling.sentences if whole else ()
 
     def explain(self, seconds: float) -> None:
-        """Write the causes of new divergences into their records, as far as the time goes. Raises StoreError."""
+        """Write the causes of new divergences into their records, and some of them explained beside, in the time given.
+
+        Raises StoreError.
+        """
         if self._verdicts[Verdict.DIVERGED]:
             sought = causes_of(diverged_records(load_run(self._directory)), seconds)
+            for kept in sought.kept:
+                write_explanation(self._directory, kept)
             if sought.causes:
                 self._writer.change_edges(sought.given)
             self.sentences += (sought.sentence,) if sought.sentence else ()

@@ -7,6 +7,8 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+from parity.explanation import Cause, Explanation
+from parity.kept_explanation import Judged, KeptExplanation, Place, Tie, write_explanation
 from parity.manifest import Manifest, RunStatus
 from parity.record import ByStage, EdgeRecord, LaneRecord
 from parity.signature import signature_of
@@ -62,6 +64,36 @@ def diverged(
     )
 
 
+def explanation(cell: str = "default", *, edge: str = EDGE, text: str = "") -> KeptExplanation:
+    """Why `diverged` parts, with every field filled in; text stands wherever a record could hold any."""
+    a, b = edge.split("~")[:2]
+    return KeptExplanation(
+        explanation=Explanation(
+            cell=cell,
+            edge=edge,
+            causes=(Cause("code_division", "divide", text or "reciprocal_multiply"),),
+            undetermined=((Cause("code_rounding", "half_even", "half_away"),),),
+            explained=1.0,
+            first_stage="weight.codes",
+            inherited=("weight.dequantized", text or "output"),
+            right=a,
+        ),
+        judged=(
+            Judged(lane=a, stage=None, sentence="weight.codes: every element is as declared"),
+            Judged(lane=b, stage="weight.codes", sentence=text or "weight.codes[0, 3] is 0xf9, but 0xf8 is declared"),
+        ),
+        tie=Tie(
+            stage="weight.codes",
+            index=(0, 3),
+            x="-0x1.ep+2",
+            places=(
+                Place(lane=a, scale="0x1p+0", exact=-7.5, tie=-7.5, ulps=0.0, code=-8.0),
+                Place(lane=b, scale="0x1.002p+0", exact=-7.49634, tie=-7.5, ulps=0.9375, code=-7.0),
+            ),
+        ),
+    )
+
+
 def unrun(cell: str, why: str, lane_name: str = "engine:ptq") -> EdgeRecord:
     return replace(pair(cell, Verdict.UNRUN), message=f"{lane_name}: {why}")
 
@@ -107,4 +139,7 @@ def hostile_run(directory: Path) -> Path:
         plan.environment, setting=dict.fromkeys(HOSTILE, HOSTILE[0]), subject=dict.fromkeys(HOSTILE, HOSTILE[1])
     )
     plan = replace(plan, tier=HOSTILE[1], argv=HOSTILE, cut=HOSTILE, environment=environment, started=HOSTILE[2])
-    return write(directory, edges, plan=plan, lanes=lanes)
+    write(directory, edges, plan=plan, lanes=lanes)
+    for i, text in enumerate(HOSTILE):
+        write_explanation(directory, explanation(text, edge=f"{text.replace('|', '')}~b{i}", text=text))
+    return directory

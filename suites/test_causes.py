@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
+from math import frexp
 from pathlib import Path
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from parity.backends.engine import EngineBackend
-from parity.causes import Sought, causes_of
+from parity.causes import ATTEMPTS, Sought, causes_of
 from parity.cell_pair import cell_pair
 from parity.cells import parse_cell
 from parity.cli.summary import summary
@@ -19,6 +21,7 @@ from parity.edges import triangle
 from parity.evaluate import evaluate
 from parity.explain import accounts_for, explain
 from parity.explanation import Cause
+from parity.kept_explanation import read_explanations
 from parity.lanes import Flow, Lane
 from parity.record import EdgeRecord
 from parity.run import run
@@ -117,6 +120,34 @@ def test_a_cause_of_another_cell_does_not_account_for_this_one(monkeypatch: pyte
     assert not accounts_for(pair, [])
 
 
+def test_what_was_found_out_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one record of the signature: what the oracle says of each lane, and an exact quotient at a tie."""
+    plant(monkeypatch, by_reciprocal)
+    (kept,) = causes_of(diverged()[:1], 60.0).kept
+    assert kept.explanation == explain(diverged()[0])
+    a, b = kept.judged
+    assert (kept.explanation.right, a.lane, a.stage, b.stage) == (EDGE.split("~")[0], a.lane, None, "weight.codes")
+    assert b.sentence.startswith("weight.codes[")
+    assert kept.tie is not None
+    places = kept.tie.places
+    assert [place.lane for place in places] == EDGE.split("~")
+    assert {place.code for place in places} == {place.tie + side for place in places for side in (-0.5, 0.5)}
+    for place in places:
+        exact = Fraction(float.fromhex(kept.tie.x)) / Fraction(float.fromhex(place.scale))
+        assert place.exact == float(exact)
+        assert place.ulps == float(abs(exact - Fraction(place.tie)) / _ulp_of_float32(place.exact))
+        assert place.ulps < 1
+
+
+def test_noise_keeps_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What has no cause is explained as far as it goes, a few times and no more."""
+    plant(monkeypatch, by_reciprocal, noisy)
+    records = [replace(record, signature=diverged()[0].signature) for record in diverged()]
+    kept = causes_of(records, 60.0).kept
+    assert len(kept) == len(records) <= ATTEMPTS
+    assert all("unexplained" in each.explanation.sentence for each in kept)
+
+
 def test_noise_has_no_cause(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, by_reciprocal, noisy)
     records = diverged()
@@ -138,6 +169,10 @@ def test_what_cannot_be_explained_alone_is_passed_over(monkeypatch: pytest.Monke
     assert causes_of(trained, 60.0).causes == {}
 
 
+def _ulp_of_float32(value: float) -> Fraction:
+    return Fraction(2) ** (frexp(value)[1] - 24)
+
+
 # --- where it is said ---------------------------------------------------------------------------------------------
 
 
@@ -148,7 +183,8 @@ def test_records_page_and_terminal_say_one_sentence(tmp_path: Path, monkeypatch:
     result = run(cells=CELLS, out=tmp_path / "run", executor="inline", lanes=EDGE.split("~"), ledger=ledger)
     records = [record for record in load_run(result.directory).edges if record.verdict is Verdict.DIVERGED]
     assert {record.cause for record in records} == {str(DIVISION)}
-    told = explain(records[0])
+    told = read_explanations(result.directory)[0].explanation
+    assert told == explain(told.cell, told.edge)
     assert any(told.cause in record.signature for record in records)
     assert f"    {told.sentence}" in list(summary(result.directory).lines())
     assert told.cause in write_report(result.directory).read_text()
