@@ -1,4 +1,4 @@
-"""The dimensions of the matrix, their values, and which points have a meaning: data, never computed by quant's checks.
+"""The dimensions of the matrix and their values: data, never computed by quant's checks.
 
 An axis value "preset" means what the cell's preset says; PRESETS spells that out, so that legality is decided on
 concrete values alone.
@@ -32,6 +32,13 @@ FAMILIES: Final = (
     "integers",
     "specials",
 )
+
+
+# Layouts of 4-bit codes. What reads ATen's and XPU's bytes takes scale, zero point and weight in one dtype.
+NIBBLES: Final = ("nibbles", "nibbles_high")
+ATEN_CPU: Final = ("cpu_int4_avx512", "cpu_int4_avx2", "cpu_int4_scalar")
+ATEN_CUDA: Final = ("cuda_tiled_2", "cuda_tiled_4")
+PACKINGS: Final = (*NIBBLES, *ATEN_CPU, *ATEN_CUDA, "xpu_int4")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +119,12 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
                 default=PRESET,
                 values=(PRESET, "none", "asymmetric", "symmetric", "static", "learned"),
                 meaning="int8 activations per token, one asymmetric scale calibrated beforehand or learned, or none",
+            ),
+            Axis(
+                name="packing",
+                default="none",
+                values=("none", *PACKINGS),
+                meaning="the bytes in which a quantized layer keeps its 4-bit codes, or one integer a code",
             ),
             Axis(name="bias", default="yes", values=("yes", "no"), meaning="whether the linear layer has a bias"),
             Axis(name="rank", default="2", values=("1", "2", "3", "4"), meaning="dimensions of the input"),
@@ -200,52 +213,3 @@ FROM_FILE: Final = ("bias", "rank", "shape", "family", "case", "layout")
 
 # The dtype that "preset" means for a zero point, by domain; on a stretched grid it is the model's.
 ZERO_POINTS: Final[Mapping[str, str]] = MappingProxyType({"int": "int8", "float": "model", "none": "absent"})
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Forbidden:
-    """A combination of concrete values without meaning: every named axis at one of the listed values."""
-
-    where: Mapping[str, tuple[str, ...]]
-    reason: str
-
-    def holds(self, point: Mapping[str, str]) -> bool:
-        """Whether a point of concrete values is such a combination."""
-        return all(point[axis] in values for axis, values in self.where.items())
-
-
-# The weight's grid is signed under INT and NONE, 0 .. 2**bits - 1 under FLOAT, and one of halves when stretched.
-FORBIDDEN: Final = (
-    Forbidden(
-        where={"mapping": ("symmetric", "no_clipping", "stretched"), "pz": ("no",)},
-        reason="a symmetric range holds zero",
-    ),
-    Forbidden(
-        where={"mapping": ("symmetric", "no_clipping", "stretched"), "domain": ("float",)},
-        reason="a float zero point places an asymmetric range",
-    ),
-    Forbidden(where={"mapping": ("asymmetric",), "domain": ("none",)}, reason="an asymmetric range needs a zero point"),
-    Forbidden(
-        where={"mapping": ("stretched",), "domain": ("none",)}, reason="a grid of halves has the zero point -1/2"
-    ),
-    Forbidden(where={"mapping": ("stretched",), "zp": INTEGERS}, reason="an integer dtype cuts the zero point -1/2"),
-    Forbidden(where={"domain": ("none",), "zp": (*INTEGERS, *FLOATS)}, reason="no zero point, hence no dtype of one"),
-    Forbidden(where={"domain": ("float",), "zp": INTEGERS}, reason="an integer dtype cuts a float zero point"),
-    Forbidden(where={"mapping": ("no_clipping",), "bits": ("1",)}, reason="the grid [-1, 0] has no positive end"),
-    Forbidden(
-        where={"domain": ("int",), "mapping": ("asymmetric",), "zp": ("uint8",)},
-        reason="uint8 holds no negative zero point",
-    ),
-    Forbidden(where={"scale": ("fp16",), "eps": ("2**-126",)}, reason="eps rounds to zero in fp16"),
-    Forbidden(
-        where={
-            "ascale": ("fp16",),
-            "aeps": ("2**-126",),
-            "act": ("asymmetric", "symmetric", "static", "learned"),
-            "op": ("linear",),
-        },
-        reason="eps rounds to zero in fp16",
-    ),
-    Forbidden(where={"shape": ("4x48",), "group": ("32", "64")}, reason="48 columns do not divide into groups"),
-    Forbidden(where={"shape": ("5x64",), "group": ("block",)}, reason="5 rows do not divide into blocks of two"),
-)

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
-from parity.axes import AXES, FORBIDDEN, FROM_FILE, PRESET, PRESETS, SYNTHETIC, ZERO_POINTS
+from parity.axes import AXES, FROM_FILE, PRESET, PRESETS, SYNTHETIC, ZERO_POINTS
+from parity.forbidden import FORBIDDEN
 
 DEFAULT_ID = "default"
 

@@ -18,8 +18,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.axes import AXES, FORBIDDEN, PRESET, Forbidden
+from parity.axes import AXES, PRESET
 from parity.cells import cell_at, concrete
+from parity.forbidden import FORBIDDEN, Forbidden
 
 Values = Mapping[str, tuple[str, ...]]
 Codes = NDArray[np.int64]  # a value of an axis as its place among the axis's values
@@ -105,6 +106,8 @@ def legal_space(values: Values, broken: Forbidden | None = None) -> Space:
     """The legal cells with these values of every axis; or those that are illegal for one reason alone, `broken`."""
     tables: list[Table] = []
     for forbidden in FORBIDDEN:
+        if not meets(forbidden, values):
+            continue
         table = _excluding(forbidden, values)
         if forbidden is broken:
             table = Table(table.axes, ~table.allowed)
@@ -113,6 +116,12 @@ def legal_space(values: Values, broken: Forbidden | None = None) -> Space:
         tables = [other for other in tables if other not in touching]
         tables.append(reduce(lambda one, other: one.joined(other, values), touching, table))
     return Space(values, tuple(tables))
+
+
+def meets(forbidden: Forbidden, values: Values) -> bool:
+    """Whether cells with these values can be such a combination, as far as axes without a "preset" tell."""
+    plain = ((axis, listed) for axis, listed in forbidden.where.items() if PRESET not in AXES[axis].values)
+    return all(not {*listed}.isdisjoint(values[axis]) for axis, listed in plain if axis in values)
 
 
 def _excluding(forbidden: Forbidden, values: Values) -> Table:

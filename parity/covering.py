@@ -19,9 +19,10 @@ from typing import Final
 import numpy as np
 
 from parity.arrays import ARRAYS
-from parity.axes import AXES, FORBIDDEN
+from parity.axes import AXES
 from parity.cells import cell_at, illegal_reason
-from parity.constraints import Codes, Mask, Space, Values, legal_space
+from parity.constraints import Codes, Mask, Space, Values, legal_space, meets
+from parity.forbidden import FORBIDDEN
 from parity.product import REST
 
 SWEEPS: Final = 2
@@ -31,6 +32,7 @@ EVERYWHERE: Final[Values] = {axis.name: axis.values for axis in AXES.values()} |
     "case": ("0", "1"),
     "device": ("cpu", "cuda"),
     "grad": ("no",),
+    "packing": ("none",),  # a layout moves no bit of any other stage: it has cells of its own
 }
 ON_CPU: Final[Values] = {**EVERYWHERE, "device": ("cpu",)}
 # Gradients are compared on cells of their own: a backward pass takes as long as all else that a lane does.
@@ -157,7 +159,12 @@ def arrays() -> Iterator[tuple[str, list[str]]]:
     yield "premerge", _ids(covering_array(legal_space(EVERYWHERE), PREMERGE_STRENGTH))
     anywhere = covering_array(Space(ON_CPU), ILLEGAL_STRENGTH)
     illegal = [row for row in anywhere if illegal_reason(cell_at(row)) is not None]
-    alone = [row for broken in FORBIDDEN for row in covering_array(legal_space(ON_CPU, broken), ALONE_STRENGTH)]
+    alone = [
+        row
+        for broken in FORBIDDEN
+        if meets(broken, ON_CPU)
+        for row in covering_array(legal_space(ON_CPU, broken), ALONE_STRENGTH)
+    ]
     yield "illegal", _ids([*illegal, *alone])
     yield "gradients", _ids(covering_array(legal_space(WITH_GRADIENTS), GRADIENT_STRENGTH))
     yield "nightly_rest", _ids(covering_array(Space({axis: EVERYWHERE[axis] for axis in REST}), REST_STRENGTH))

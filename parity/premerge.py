@@ -9,7 +9,7 @@ from itertools import product
 from typing import Final
 
 from parity.arrays import read_array
-from parity.axes import AXES, FLOATS, PRESETS, SCALES
+from parity.axes import AXES, FLOATS, PACKINGS, PRESETS, SCALES
 from parity.cells import Cell, cell_at, parse_cell
 from parity.epoch_cells import EPOCH_CELLS
 from parity.found import read_found
@@ -22,6 +22,8 @@ UNRUN_ON: Final = ("xpu", "mps")
 # Presets that the full product leaves out: a grid of halves has one domain, a table's weights are intx_weight_only's.
 _ONE_DOMAIN: Final = ("stretched_intx_weight_only",)
 _OF_ANOTHER: Final = ("int4_weight_only_embedding",)
+# Codes 0 .. 15 with a zero point that is a value: what most layouts hold.
+_IN_FLOAT: Final = {"preset": "int4_weight_only"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +44,7 @@ def premerge_parts() -> tuple[Part, ...]:
         ("every preset, layer and dtype, with every family of inputs", _presets(), True),
         ("the full product of dtype, scale, domain, eps and device for every preset", _full_product(), True),
         ("the epochs of torchao, for every dtype of the model and of the scale", EPOCH_CELLS, True),
+        ("every layout of 4-bit codes, where it is read and where it must be refused", _packings(), True),
         ("illegal cells: any two values that exclude each other, and every reason alone", read_array("illegal"), True),
         ("gradients of prepare: any two axis values that are legal together", read_array("gradients"), False),
         ("a covering array: any three axis values that are legal together", read_array("premerge"), False),
@@ -60,6 +63,24 @@ def found_cells() -> Iterator[Cell]:
 def _presets() -> Iterator[Cell]:
     for preset, op, dtype, family in product(PRESETS, AXES["op"].values, FLOATS, AXES["family"].values):
         yield cell_at({"preset": preset, "op": op, "dtype": dtype, "family": family})
+
+
+def _packings() -> Iterator[Cell]:
+    whole, value = {"preset": "int8_dynamic_int4_weight", "scale": "model"}, {**_IN_FLOAT, "scale": "model"}
+    for packing, dtype, family in product(PACKINGS, FLOATS, ("directed", "random")):
+        for scheme in (whole, value):
+            yield cell_at({**scheme, "packing": packing, "dtype": dtype, "family": family})
+    for packing, shape in product(PACKINGS, AXES["shape"].values):
+        yield cell_at({**value, "packing": packing, "dtype": "bf16", "shape": shape, "group": "16"})
+        yield cell_at({**value, "packing": packing, "dtype": "bf16", "shape": shape})
+    for packing in PACKINGS:  # every reason against a layout, alone
+        for changes in ({"bits": "8"}, {"pz": "yes"}, {"group": "channel"}, {"op": "embedding"}):
+            yield cell_at({**value, "packing": packing, "dtype": "bf16", **changes})
+        for changes in ({"domain": "none"}, {"zp": "int32"}, {"mapping": "asymmetric", "pz": "no"}):
+            yield cell_at({**whole, "packing": packing, "dtype": "bf16", **changes})
+        for dtype, other in (("fp32", "bf16"), ("bf16", "fp16"), ("fp16", "bf16")):
+            yield cell_at({**_IN_FLOAT, "packing": packing, "dtype": dtype, "scale": other})
+            yield cell_at({**value, "packing": packing, "dtype": dtype, "zp": other})
 
 
 def _full_product() -> Iterator[Cell]:

@@ -48,6 +48,14 @@ _GRANULARITIES: Final[Mapping[str, Granularity]] = {
     "row": PerRow(),
     "block": PerBlock((2, 16)),
 }
+_PACKINGS: Final[Mapping[str, quant.Packing | None]] = {
+    "none": None,
+    "nibbles": quant.Packing.nibbles("low_first"),
+    "nibbles_high": quant.Packing.nibbles("high_first"),
+    **{f"cpu_int4_{order}": quant.Packing.cpu_int4(order) for order in ("avx512", "avx2", "scalar")},
+    **{f"cuda_tiled_{tiles}": quant.Packing.cuda_tiled(tiles) for tiles in (2, 4)},
+    "xpu_int4": quant.Packing.xpu_int4(),
+}
 _STATISTICS: Final[Mapping[str, Statistic]] = {"static": quant.MinMax(), "learned": quant.Learned()}
 _MAPPINGS: Final[Mapping[str, quant.Mapping]] = {
     "symmetric": quant.Mapping.SYMMETRIC,
@@ -84,7 +92,8 @@ def _scheme(cell: Cell, rules: str) -> quant.QuantScheme:
     if scheme.activation is not None:
         scheme = replace(scheme, activation=replace(scheme.activation, **_given(cell, scale="ascale", eps="aeps")))
     base = quant.rules_named(rules)[0]
-    return replace(scheme, weight=replace(scheme.weight, **_weight_changes(cell, scheme.weight, base)))
+    weight = replace(scheme.weight, **_weight_changes(cell, scheme.weight, base))
+    return replace(scheme, weight=weight, packing=_PACKINGS[cell["packing"]])
 
 
 def _given(cell: Cell, *, scale: str, eps: str) -> dict[str, Any]:

@@ -11,10 +11,13 @@ from quant.granularity import PerAxis, PerBlock, PerGroup, PerRow, PerTensor, Pe
 from quant.load import load_quantized
 from quant.mapping import Mapping, ZeroPointDomain
 from quant.mechanism import Mechanism
+from quant.packing import Packing
 from quant.product_rules import ProductRules
 from quant.ptq import quantize_
 from quant.qat import convert, prepare
+from quant.propagation import Propagation
 from quant.qparams import QParams, choose_qparams
+from quant.quantized_tensor import QuantizedTensor
 from quant.rule_sets import rules_named
 from quant.rules import Rules
 from quant.save import save_quantized
@@ -32,6 +35,7 @@ __all__ = [
     "MinMax",
     "MovingAverage",
     "Own",
+    "Packing",
     "PerAxis",
     "PerBlock",
     "PerGroup",
@@ -39,10 +43,12 @@ __all__ = [
     "PerTensor",
     "PerToken",
     "ProductRules",
+    "Propagation",
     "PropertyDtype",
     "QParams",
     "QuantScheme",
     "Quantized",
+    "QuantizedTensor",
     "Rules",
     "TensorScheme",
     "ZeroPointDomain",

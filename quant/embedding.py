@@ -13,7 +13,7 @@ from quant.linear import LayerStages
 from quant.lookup import lookup
 from quant.ranges import ranged_operand, weight_range
 from quant.scheme import QuantScheme
-from quant.stored import StoredWeight
+from quant.stored import StoredWeight, check_packing
 
 
 class QuantizedEmbedding(nn.Module):
@@ -29,16 +29,16 @@ class QuantizedEmbedding(nn.Module):
     @classmethod
     def from_float(cls, weight: Tensor, padding_idx: int | None, scheme: QuantScheme) -> QuantizedEmbedding:
         """The embedding that PTQ makes of a float table [entries, width]; raises what choose_qparams raises."""
-        return cls(StoredWeight.of(weight, scheme.weight), padding_idx, scheme)
+        return cls(StoredWeight.of(weight, scheme.weight, scheme.packing), padding_idx, scheme)
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], dtype: torch.dtype, scheme: QuantScheme) -> QuantizedEmbedding:
         """An embedding of the right shapes and dtypes to load a state dict into."""
-        return cls(StoredWeight.empty(shape, dtype, scheme.weight), None, scheme)
+        return cls(StoredWeight.empty(shape, dtype, scheme.weight, scheme.packing), None, scheme)
 
     def stages(self, indices: Tensor) -> LayerStages:
         """Every intermediate of forward(indices)."""
-        weight = StoredWeight.read(self, self.scheme.weight, self.dtype).operand()
+        weight = StoredWeight.read(self, self.scheme.weight, self.dtype, self.scheme.packing).operand()
         return lookup_stages(indices, weight, self.scheme, self.dtype, self.padding_idx)
 
     def forward(self, indices: Tensor) -> Tensor:
@@ -59,6 +59,7 @@ class FakeQuantizedEmbedding(nn.Embedding):
         self.weight = weight
         self.padding_idx, self.max_norm, self.norm_type = padding_idx, None, 2.0
         self.scale_grad_by_freq = self.sparse = False
+        check_packing(weight, scheme)
         self.scheme = scheme
         self.weight_range = weight_range(weight, scheme)
 
@@ -75,7 +76,7 @@ class FakeQuantizedEmbedding(nn.Embedding):
         if stored is None:
             weight = self.weight.detach()
             learned = None if self.weight_range is None else self.weight_range.qparams(weight)
-            stored = StoredWeight.of(weight, self.scheme.weight, learned)
+            stored = StoredWeight.of(weight, self.scheme.weight, self.scheme.packing, learned)
         return QuantizedEmbedding(stored, self.padding_idx, self.scheme)
 
 

@@ -19,11 +19,12 @@ from quant.scheme import TensorScheme
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operand:
-    """What became of one tensor on its way into a product: its qparams, its codes, and the values read back."""
+    """What became of one tensor on its way into a product: qparams, codes, their bytes if packed, values read back."""
 
     qparams: QParams
     codes: Tensor
     dequantized: Tensor
+    packed: Tensor | None = None
 
 
 def quantized_operand(x: Tensor, scheme: TensorScheme, qparams: QParams | None = None) -> Operand:

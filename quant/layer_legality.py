@@ -25,8 +25,8 @@ def check_quant_scheme(scheme: QuantScheme) -> None:
         raise ValueError(f"propagation is {scheme.propagation!r}; use {' or '.join(map(repr, Propagation))}")
     if isinstance(scheme.weight.statistic, Observed):
         raise ValueError(
-            f"the weight's statistic is {scheme.weight.statistic}: a weight is at hand whenever it is quantized, so its "
-            "range is its own or learned; use Own() or Learned()"
+            f"the weight's statistic is {scheme.weight.statistic}: a weight is at hand whenever it is quantized, so "
+            "its range is its own or learned; use Own() or Learned()"
         )
     activation = scheme.activation
     if activation is not None and isinstance(activation.statistic, Learned):

@@ -16,7 +16,7 @@ from quant.product import linear_product
 from quant.qparams import QParams
 from quant.ranges import activation_range, ranged_operand, weight_range
 from quant.scheme import QuantScheme
-from quant.stored import StoredWeight
+from quant.stored import StoredWeight, check_packing
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +58,7 @@ class QuantizedLinear(nn.Module):
         cls, weight: Tensor, bias: Tensor | None, scheme: QuantScheme, activation: QParams | None = None
     ) -> QuantizedLinear:
         """The layer that PTQ makes of a float weight [out, in]; raises what choose_qparams raises."""
-        return cls(StoredWeight.of(weight, scheme.weight), bias, scheme, activation)
+        return cls(StoredWeight.of(weight, scheme.weight, scheme.packing), bias, scheme, activation)
 
     @classmethod
     def empty(cls, shape: tuple[int, ...], dtype: torch.dtype, scheme: QuantScheme, *, bias: bool) -> QuantizedLinear:
@@ -67,7 +67,7 @@ class QuantizedLinear(nn.Module):
         activation = None
         if scheme.activation is not None and has_frozen_activation(scheme):
             activation = unloaded(scheme.activation, shape, dtype)
-        return cls(StoredWeight.empty(shape, dtype, scheme.weight), absent, scheme, activation)
+        return cls(StoredWeight.empty(shape, dtype, scheme.weight, scheme.packing), absent, scheme, activation)
 
     def stages(self, x: Tensor) -> LayerStages:
         """Every intermediate of forward(x); raises ValueError when x is not of the weight's dtype."""
@@ -78,7 +78,7 @@ class QuantizedLinear(nn.Module):
         if activation is not None:
             qparams = frozen(self, activation, x) if has_frozen_activation(self.scheme) else None
             operand = quantized_operand(x, activation, qparams)
-        weight = StoredWeight.read(self, self.scheme.weight, self.dtype).operand()
+        weight = StoredWeight.read(self, self.scheme.weight, self.dtype, self.scheme.packing).operand()
         return layer_stages(x, operand, weight, self.bias, self.scheme, self.dtype)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -102,6 +102,7 @@ class FakeQuantizedLinear(nn.Linear):
         nn.Module.__init__(self)
         self.out_features, self.in_features = weight.shape[-2:]
         self.weight, self.bias = weight, bias  # type: ignore[assignment]  # Parameters, which nn.Linear types as Tensor
+        check_packing(weight, scheme)
         self.scheme = scheme
         self.weight_range, self.activation_range = weight_range(weight, scheme), activation_range(weight, scheme)
 
@@ -124,7 +125,7 @@ class FakeQuantizedLinear(nn.Linear):
         weight = self.weight.detach()
         if stored is None:
             learned = None if self.weight_range is None else self.weight_range.qparams(weight)
-            stored = StoredWeight.of(weight, self.scheme.weight, learned)
+            stored = StoredWeight.of(weight, self.scheme.weight, self.scheme.packing, learned)
         fixed = None if self.activation_range is None else self.activation_range.qparams(weight)
         return QuantizedLinear(stored, self.bias, self.scheme, fixed)
 

@@ -37,10 +37,10 @@ def quantize_(
         if type(module) is nn.Linear:
             observer = observers.get(module)
             activation = None if observer is None else observer.qparams(module.weight.detach())
-            return QuantizedLinear(once.of(module.weight, scheme.weight), module.bias, scheme, activation)
+            return QuantizedLinear(once.of(module.weight, scheme), module.bias, scheme, activation)
         if type(module) is nn.Embedding:
             check_supported(module)
-            return QuantizedEmbedding(once.of(module.weight, scheme.weight), module.padding_idx, scheme)
+            return QuantizedEmbedding(once.of(module.weight, scheme), module.padding_idx, scheme)
         return None
 
     model, count = swap_modules(model, replace, filter_fn)

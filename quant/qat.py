@@ -72,7 +72,7 @@ def convert(model: nn.Module) -> nn.Module:
         if not isinstance(module, FakeQuantizedLinear | FakeQuantizedEmbedding):
             return None
         shared = module.weight_range is None
-        return module.converted(once.of(module.weight, module.scheme.weight) if shared else None)
+        return module.converted(once.of(module.weight, module.scheme) if shared else None)
 
     model, count = swap_modules(model, replace)
     if count == 0:

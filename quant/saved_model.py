@@ -14,6 +14,7 @@ from quant.embedding import QuantizedEmbedding
 from quant.linear import QuantizedLinear
 from quant.scheme import QuantScheme
 from quant.scheme_json import decode, encode
+from quant.stored import stored_codes
 from quant.switch import prepared_layers
 
 VERSION = 1
@@ -43,7 +44,7 @@ class SavedLayer:
     def of(cls, layer: nn.Module, scheme: int) -> SavedLayer:
         """The description of a quantized layer, or of the float layer whose place it takes."""
         is_quantized = isinstance(layer, QuantizedLinear | QuantizedEmbedding)
-        weight = layer.get_buffer("weight_codes") if is_quantized else layer.get_parameter("weight")
+        weight = stored_codes(layer) if is_quantized else layer.get_parameter("weight")
         is_linear = isinstance(layer, QuantizedLinear | nn.Linear)
         return cls(
             kind=LayerKind.LINEAR if is_linear else LayerKind.EMBEDDING,

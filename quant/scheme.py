@@ -12,6 +12,7 @@ from quant.computed import qparam_dtype_of
 from quant.eps import EpsOf
 from quant.granularity import Granularity, Stacked
 from quant.mapping import Extent, Mapping, ZeroPointDomain
+from quant.packing import Packing
 from quant.product_rules import ProductRules
 from quant.propagation import Propagation
 from quant.remembered import Resolutions, untraced
@@ -120,8 +121,9 @@ def _resolved(scheme: TensorScheme, dtype: torch.dtype) -> ResolvedScheme:
 class QuantScheme:
     """Intent for one layer: its weight, its activation (None = stays float), its output and how operands meet.
 
-    `output_dtype` is a torch dtype or "model" (the weight's dtype). Raises ValueError when the two tensors' schemes
-    and the product rules exclude each other.
+    `output_dtype` is a torch dtype or "model" (the weight's dtype). `packing` says in which bytes a quantized layer
+    keeps its codes; None = one integer a code. Raises ValueError when the two tensors' schemes and the product rules
+    exclude each other; which layout takes which scheme is checked where a weight is quantized.
     `propagation` says what becomes of results computed from a QuantizedTensor of this scheme; a layer ignores it.
     """
 
@@ -129,6 +131,7 @@ class QuantScheme:
     activation: TensorScheme | None = None
     output_dtype: torch.dtype | str = MODEL
     product: ProductRules
+    packing: Packing | None = None
     propagation: Propagation = Propagation.INHIBIT
 
     def __post_init__(self) -> None:

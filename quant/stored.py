@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -12,26 +13,36 @@ from quant.computed import qparam_dtype_of
 from quant.dequantize import dequantize
 from quant.fake import Operand
 from quant.granularity import groups_of
+from quant.packing import Packing
 from quant.qparams import QParams, choose_qparams, reads_unrounded_scale
-from quant.scheme import TensorScheme
+from quant.scheme import QuantScheme, TensorScheme
 
-BUFFERS = ("weight_codes", "weight_scale", "weight_zero_point", "weight_unrounded_scale")
+BUFFERS = ("weight_codes", "weight_packed", "weight_scale", "weight_zero_point", "weight_unrounded_scale")
 
 
 @dataclass(frozen=True, slots=True)
 class StoredWeight:
-    """Codes with qparams, and the float dtype to which they dequantize."""
+    """Codes with qparams, the float dtype to which they dequantize, and the bytes that hold the codes, if packed."""
 
     quantized: Quantized
     dtype: torch.dtype
+    packed: Tensor | None = None
 
     @classmethod
-    def of(cls, weight: Tensor, scheme: TensorScheme, qparams: QParams | None = None) -> StoredWeight:
-        """A float weight, quantized by learned qparams, or by its own (None)."""
-        return cls(quantize(weight, choose_qparams(weight, scheme) if qparams is None else qparams), weight.dtype)
+    def of(
+        cls, weight: Tensor, scheme: TensorScheme, packing: Packing | None = None, qparams: QParams | None = None
+    ) -> StoredWeight:
+        """A float weight, quantized by learned qparams, or by its own (None).
+
+        Raises ValueError for a packing that does not take the scheme or the shape.
+        """
+        quantized = quantize(weight, choose_qparams(weight, scheme) if qparams is None else qparams)
+        return cls(quantized, weight.dtype, _packed(quantized, packing, weight.dtype))
 
     @classmethod
-    def empty(cls, shape: tuple[int, ...], dtype: torch.dtype, scheme: TensorScheme) -> StoredWeight:
+    def empty(
+        cls, shape: tuple[int, ...], dtype: torch.dtype, scheme: TensorScheme, packing: Packing | None = None
+    ) -> StoredWeight:
         """Buffers of the right shapes and dtypes, with NaN scales: what is not loaded cannot pass for a weight."""
         resolved = scheme.resolved(dtype)
         qparam_shape = groups_of(resolved.granularity, shape).qparam_shape
@@ -43,24 +54,31 @@ class StoredWeight:
         if reads_unrounded_scale(scheme.rules):
             unrounded = torch.full(qparam_shape, torch.nan, dtype=qparam_dtype_of(resolved, dtype))
         qparams = QParams(scale=scale, zero_point=zero_point, scheme=resolved, unrounded_scale=unrounded)
-        codes = torch.zeros(shape, dtype=storage_dtype(scheme.code_min, scheme.code_max))
-        return cls(Quantized(codes=codes, qparams=qparams), dtype)
+        codes = torch.full(shape, scheme.code_min, dtype=storage_dtype(scheme.code_min, scheme.code_max))
+        quantized = Quantized(codes=codes, qparams=qparams)
+        return cls(quantized, dtype, _packed(quantized, packing, dtype))
 
     def register(self, module: nn.Module) -> None:
         """Store everything in the module's buffers."""
         qparams = self.quantized.qparams
-        values = (self.quantized.codes, qparams.scale, qparams.zero_point, qparams.unrounded_scale)
+        codes = self.quantized.codes if self.packed is None else None  # kept once, packed or not
+        values = (codes, self.packed, qparams.scale, qparams.zero_point, qparams.unrounded_scale)
         for name, value in zip(BUFFERS, values, strict=True):
             if value is not None:
                 module.register_buffer(name, value)
 
     @classmethod
-    def read(cls, module: nn.Module, scheme: TensorScheme, dtype: torch.dtype) -> StoredWeight:
+    def read(
+        cls, module: nn.Module, scheme: TensorScheme, dtype: torch.dtype, packing: Packing | None = None
+    ) -> StoredWeight:
         """What `register` stored, with the scheme that gives it its meaning.
 
         Raises ValueError when a cast of the whole module has changed a buffer's dtype.
         """
-        codes, scale, zero_point, unrounded = (module._buffers.get(name) for name in BUFFERS)
+        codes, packed, scale, zero_point, unrounded = (module._buffers.get(name) for name in BUFFERS)
+        if packing is not None:
+            assert packed is not None
+            codes = packing.unpack(packed, scheme.code_min, storage_dtype(scheme.code_min, scheme.code_max))
         assert codes is not None
         assert scale is not None
         resolved = scheme.resolved(dtype)
@@ -68,15 +86,37 @@ class StoredWeight:
         check_stored_dtype("weight_zero_point", zero_point, resolved.zero_point_dtype)
         check_stored_dtype("weight_unrounded_scale", unrounded, qparam_dtype_of(resolved, dtype))
         qparams = QParams(scale=scale, zero_point=zero_point, scheme=resolved, unrounded_scale=unrounded)
-        return cls(Quantized(codes=codes, qparams=qparams), dtype)
+        return cls(Quantized(codes=codes, qparams=qparams), dtype, packed)
 
     def operand(self) -> Operand:
         """The weight on its way into a product."""
         return Operand(
             qparams=self.quantized.qparams,
             codes=self.quantized.codes,
+            packed=self.packed,
             dequantized=dequantize(self.quantized, self.dtype),
         )
+
+
+def stored_codes(layer: nn.Module) -> Tensor:
+    """The integer codes [.., N, K] of a quantized layer, unpacked if need be."""
+    scheme, dtype = cast(QuantScheme, layer.scheme), cast(torch.dtype, layer.dtype)
+    return StoredWeight.read(layer, scheme.weight, dtype, scheme.packing).quantized.codes
+
+
+def check_packing(weight: Tensor, scheme: QuantScheme) -> None:
+    """Raise ValueError unless the scheme's packing takes its weight: prepare refuses what convert could not store."""
+    if scheme.packing is not None:
+        scheme.packing.check(scheme.weight.resolved(weight.dtype), tuple(weight.shape), weight.dtype)
+
+
+def _packed(quantized: Quantized, packing: Packing | None, dtype: torch.dtype) -> Tensor | None:
+    """The bytes of the codes in a layout that takes them; None where there is none."""
+    if packing is None:
+        return None
+    scheme = quantized.qparams.scheme
+    packing.check(scheme, tuple(quantized.codes.shape), dtype)
+    return packing.pack(quantized.codes, scheme.code_min)
 
 
 def check_stored_dtype(name: str, stored: Tensor | None, declared: torch.dtype | None) -> None:

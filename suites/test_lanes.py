@@ -165,6 +165,8 @@ def test_the_plan_reaches_every_kind_of_edge() -> None:
         ("engine", "engine", False),
         ("engine", "engine_subclass", True),
         ("aten_int4", "engine", True),
+        ("torchao_parq", "torchao_parq", True),
+        ("torchao_parq", "engine", True),
         ("torchao", "torchao", True),
         ("torchao", "engine", True),
         ("torchao_8da4w", "torchao_8da4w", True),

@@ -95,6 +95,19 @@ def test_xpu_words_are_little_endian_nibbles() -> None:
     assert [word >> 4 * i & 15 for i in range(8)] == codes[3, 16:24].tolist()
 
 
+@pytest.mark.parametrize("bits", [2, 4, 8])
+def test_words_hold_signed_codes_least_first(bits: int) -> None:
+    """Each code at each place is found again, and stands in its own bits of its own word."""
+    packing, half, a_word = Packing.u32(bits), 1 << bits - 1, 32 // bits
+    codes = (torch.arange(4 * 2**bits * a_word) % (2 * half) - half).to(torch.int8).reshape(4, -1)
+    words = packing.pack(codes, -half)
+    assert words.shape == (4, codes.shape[1] // a_word)
+    assert torch.equal(packing.unpack(words, -half, torch.int8), codes)
+    word = int(words[1, 1]) % 2**32
+    held = codes[1, a_word : 2 * a_word].tolist()
+    assert [(word >> bits * i) % (2 * half) for i in range(a_word)] == [code % (2 * half) for code in held]
+
+
 def test_scales_and_zeros_interleave() -> None:
     scale, zero_point = torch.rand(6, 4), torch.rand(6, 4)
     both = interleave(scale, zero_point)
@@ -115,23 +128,33 @@ TABLE: list[tuple[Packing, TensorScheme, tuple[int, int], torch.dtype, str | Non
     (Packing.nibbles(), FLOAT, (5, 64), FP16, None),
     (Packing.cpu_int4("avx512"), FLOAT, (16, 64), FP32, None),
     (Packing.cpu_int4("avx2"), FLOAT, (16, 64), BF16, None),
-    (Packing.cpu_int4("avx2"), SIGNED, (16, 64), BF16, "zero_point_domain is int and preserve_zero is True; cpu_int4"),
+    (Packing.cpu_int4("avx2"), SIGNED, (16, 64), BF16, "zero_point_domain is int; cpu_int4 takes the float domain"),
     (Packing.cpu_int4("avx2"), FLOAT, (8, 64), BF16, "the weight is 8 x 64; cpu_int4 takes a multiple of 16 rows"),
     (
         Packing.cpu_int4("avx2"),
         replace(FLOAT, scale_dtype=FP32),
         (16, 64),
         BF16,
-        "its scale torch.float32 and its zero point torch.bfloat16; cpu_int4 takes the three in one dtype",
+        "its scale torch.float32 and its zero point torch.bfloat16; cpu_int4 takes scale and float zero point in",
     ),
     (Packing.cuda_tiled(2), FLOAT, (8, 64), BF16, None),
     (Packing.cuda_tiled(8), FLOAT, (8, 64), BF16, "8 x 64 and inner_k_tiles 8; cuda_tiled takes a multiple of 8 rows"),
     (Packing.cuda_tiled(2), FLOAT, (8, 64), FP16, "the weight is torch.float16; cuda_tiled takes bfloat16"),
     (Packing.cuda_tiled(2), replace(FLOAT, preserve_zero=True), (8, 64), BF16, "preserve_zero is True; cuda_tiled"),
+    (Packing.u32(4), SIGNED, (5, 64), FP32, None),
+    (Packing.u32(8), SIGNED, (5, 64), FP32, "from -8 to 7 in 4 bits and fields have 8; u32 takes signed codes of"),
+    (Packing.u32(4), FLOAT, (5, 64), FP32, "from 0 to 15 in 4 bits and fields have 4; u32 takes signed codes of"),
+    (Packing.u32(4), SIGNED, (5, 36), FP32, "the weight has 36 columns; u32 takes rows that fill whole words"),
     (Packing.xpu_int4(), FLOAT, (8, 64), FP16, None),
     (Packing.xpu_int4(), SIGNED, (8, 64), BF16, None),
     (Packing.xpu_int4(), SIGNED, (8, 64), FP32, "the weight is torch.float32; xpu_int4 takes float16 or bfloat16"),
-    (Packing.xpu_int4(), replace(SIGNED, zero_point_dtype=torch.int32), (8, 64), BF16, "torch.int32; xpu_int4 takes"),
+    (
+        Packing.xpu_int4(),
+        replace(SIGNED, zero_point_dtype=torch.int32),
+        (8, 64),
+        BF16,
+        "the zero point is torch.int32; xpu_int4 takes an int8",
+    ),
 ]
 
 

@@ -6,6 +6,7 @@ order, fused: the rule set tinygemm_cpu. Qparams and codes are the engine's unde
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import cast
 
 import torch
@@ -66,6 +67,8 @@ class AtenInt4Backend:
         if layer.bias is not None:
             output = output + layer.bias.detach()
         output = output.reshape(*x.shape[:-1], weight.shape[0])
+        if scheme.packing is not None:
+            operand = replace(operand, packed=packed)
         stages = [stage for stage in operand_stages("weight", operand, weight.dtype) if stage.name != _READ_BACK]
         return Trace([*stages, Stage(name="output", tensor=output, computed=output.dtype)])
 

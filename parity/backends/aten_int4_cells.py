@@ -18,6 +18,7 @@ _FIXED: Final = {
     "steps": "0",
     "device": "cpu",
 }
+_PACKINGS: Final = ("none", "cpu_int4_avx512")
 _GROUPS: Final = ("32", "64")
 _SHAPES: Final = ("32x64",)  # a multiple of 16 rows
 
@@ -27,4 +28,5 @@ def multiplies(cell: Cell) -> bool:
     point = concrete(cell)
     fits = all(point[axis] == value for axis, value in _FIXED.items())
     one_dtype = point["scale"] == point["dtype"] and point["zp"] in ("model", point["dtype"])
+    fits = fits and point["packing"] in _PACKINGS
     return fits and one_dtype and point["group"] in _GROUPS and point["shape"] in _SHAPES

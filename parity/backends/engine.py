@@ -21,6 +21,7 @@ from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
 from quant.fake import Operand
 from quant.fused import fused
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
+from quant.stored import stored_codes
 
 Quantized = QuantizedLinear | QuantizedEmbedding
 Prepared = FakeQuantizedLinear | FakeQuantizedEmbedding
@@ -109,10 +110,11 @@ def operand_stages(side: str, operand: Operand, dtype: torch.dtype) -> list[Stag
         "scale": qparams.scale,
         "zero_point": qparams.zero_point,
         "codes": operand.codes,
+        "packed": operand.packed,
         "dequantized": operand.dequantized,
     }
     return [
-        Stage(name=f"{side}.{name}", tensor=value, computed=computed[name])
+        Stage(name=f"{side}.{name}", tensor=value, computed=computed.get(name, value.dtype))
         for name, value in values.items()
         if value is not None
     ]
@@ -137,7 +139,7 @@ def _reloaded(prepared: Prepared, scheme: QuantScheme) -> Prepared:
 
 def through_state_dict(module: Quantized, scheme: QuantScheme) -> Quantized:
     """A second quantized layer that knows the first only through its state dict."""
-    shape = tuple(cast(Tensor, module._buffers["weight_codes"]).shape)
+    shape = tuple(stored_codes(module).shape)
     other: Quantized
     if isinstance(module, QuantizedLinear):
         other = QuantizedLinear.empty(shape, module.dtype, scheme, bias=module.bias is not None)

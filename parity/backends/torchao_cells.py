@@ -13,8 +13,9 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from parity.axes import AXES, PRESET, PRESETS, Forbidden
+from parity.axes import AXES, PACKINGS, PRESET, PRESETS
 from parity.cells import Cell, zero_point_dtype
+from parity.forbidden import Forbidden
 from parity.lanes import Flow
 
 TORCHAO: Final = "torchao"
@@ -93,6 +94,7 @@ GAPS: Final = (
     Forbidden(
         where={"backend": (LEGACY,), "bits": ("1", "2", "3", "5", "6", "7", "8")}, reason="weights have four bits"
     ),
+    Forbidden(where={"packing": PACKINGS}, reason="its layouts are read by kernels of other machines"),
     Forbidden(where={"backend": (TORCHAO,), "mapping": ("stretched",)}, reason="grids are those of int1 to int8"),
     Forbidden(
         where={"backend": (LEGACY,), "mapping": ("no_clipping", "asymmetric", "stretched")},

@@ -10,7 +10,7 @@ import torch
 
 from parity.backends.torchao_cells import LEGACY, TORCHAO
 from parity.lanes import Flow
-from quant import Mapping, PerAxis, PerGroup, PerToken, QuantScheme, TensorScheme, ZeroPointDomain
+from quant import Mapping, Packing, PerAxis, PerGroup, PerToken, QuantScheme, TensorScheme, ZeroPointDomain
 
 STORED_SCALES: Final = (torch.float32, torch.bfloat16, torch.float16)
 LEGACY_EPS: Final = 2.0**-23
@@ -33,6 +33,7 @@ class Wanted:
     activation: TensorScheme | None
     output_dtype: torch.dtype
     trained: bool = False
+    packing: Packing | None = None
 
     @classmethod
     def of(
@@ -53,6 +54,7 @@ class Wanted:
             activation=activation,
             output_dtype=scheme.resolved_output_dtype(weight.dtype),
             trained=trained,
+            packing=scheme.packing,
         )
 
     @property
@@ -124,6 +126,10 @@ _EVERYWHERE: Final[tuple[tuple[Test, str], ...]] = (
         lambda w: w.weight.zero_point_dtype != w.weight.scale_dtype and _in_float_domain(w),
         "the weight's zero_point_dtype is {w.weight.zero_point_dtype}, but torchao casts a float zero point to the "
         "scale's dtype, {w.weight.scale_dtype}",
+    ),
+    (
+        lambda wanted: wanted.packing is not None,
+        "packing is {w.packing}, but torchao's packed layouts are read by kernels of other machines",
     ),
     (
         lambda w: w.output_dtype != w.dtype,

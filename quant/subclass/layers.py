@@ -10,6 +10,7 @@ from quant.embedding import QuantizedEmbedding, check_supported
 from quant.linear import LayerStages, QuantizedLinear
 from quant.scheme import QuantScheme
 from quant.statistic import Own
+from quant.stored import check_packing
 from quant.subclass.products import WrappedInput, embedding_stages, linear_stages
 from quant.subclass.tensor import FakeQuantizedTensor
 from quant.swap import FilterFn
@@ -35,6 +36,7 @@ def prepare_tensors(model: nn.Module, scheme: QuantScheme, filter_fn: FilterFn |
         if filter_fn is None or filter_fn(module, name):
             if isinstance(module, nn.Embedding):
                 check_supported(module)
+            check_packing(module.weight, scheme)
             chosen[module] = None
     parameters: dict[Tensor, nn.Parameter] = {}
     for module in chosen:
@@ -69,7 +71,7 @@ def wrapped_weight(module: nn.Module) -> FakeQuantizedTensor:
 def converted(module: nn.Module, once: StoredOnce) -> nn.Module:
     """The layer that stores the codes of a wrapped one."""
     weight = wrapped_weight(module)
-    stored = once.of(weight.original, weight.scheme.weight)
+    stored = once.of(weight.original, weight.scheme)
     if isinstance(module, nn.Embedding):
         return QuantizedEmbedding(stored, module.padding_idx, weight.scheme)
     assert isinstance(module, nn.Linear)
