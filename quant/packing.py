@@ -1,7 +1,7 @@
 """Packing: which bytes hold a weight's codes. A fact about memory that chooses no domain, dtype or rule.
 
-A nibble holds code - qmin, 0 to 15; a field of a u32 word holds the code itself, in two's complement. Which layout takes
-which scheme is a table, taken from what the kernels that read it accept; a pair that the table does not allow raises.
+A nibble holds code - qmin, 0 to 15; a field of a u32 word holds the code itself, in two's complement. Which layout
+takes which scheme is a table, taken from what the kernels that read it accept; a pair that the table does not allow raises.
 """
 
 from __future__ import annotations
@@ -233,7 +233,8 @@ REQUIREMENTS: dict[Layout, tuple[Requirement, ...]] = {
     Layout.U32: (
         Requirement(
             holds=lambda packing, scheme, shape, dtype: str(scheme.bits) == packing.order and scheme.code_min < 0,
-            found="the grid runs from {scheme.qmin} to {scheme.qmax} in {scheme.bits} bits and fields have {packing.order}",
+            found="the grid runs from {scheme.qmin} to {scheme.qmax} in {scheme.bits} bits and fields have "
+            "{packing.order}",
             legal="signed codes of as many bits as its fields",
         ),
         Requirement(
