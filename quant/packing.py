@@ -1,7 +1,8 @@
 """Packing: which bytes hold a weight's codes. A fact about memory that chooses no domain, dtype or rule.
 
 A nibble holds code - qmin, 0 to 15; a field of a u32 word holds the code itself, in two's complement. Which layout
-takes which scheme is a table, taken from what the kernels that read it accept; a pair that the table does not allow raises.
+takes which scheme is a table, taken from what the kernels that read it accept; a pair that the table does not allow
+raises.
 """
 
 from __future__ import annotations
