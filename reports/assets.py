@@ -24,6 +24,7 @@ SCRIPTS = (
     "bit_view.js",
     "histogram.js",
     "waterfall.js",
+    "explained.js",
     "cell.js",
     "keys.js",
     "main.js",

@@ -1,6 +1,6 @@
 """details = every stage, histogram and worst element of at most 300 cells, each signature once before any twice."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from parity.columns import edge_records, lane_records
 from parity.record import Element, LaneRecord, StageDiff
+from reports.explained import Explanations
 from reports.findings import rows_of
 from reports.load import Sheet
 from reports.measured import measured
@@ -16,17 +17,17 @@ from reports.measured import measured
 MAX_CELLS = 300
 
 
-def detailed_cells(sheet: Sheet, limit: int = MAX_CELLS) -> list[int]:
-    """The cells that get a page with everything, gravest findings first."""
+def detailed_cells(sheet: Sheet, explained: Iterable[int] = (), limit: int = MAX_CELLS) -> list[int]:
+    """The cells that get a page with everything: those of explained findings, then the gravest."""
     chosen: dict[int, None] = {}
-    for finding in sheet.findings.foremost(len(sheet.findings)):
+    for finding in (*explained, *sheet.findings.foremost(len(sheet.findings))):
         if len(chosen) == limit:
             break
         chosen[int(sheet.findings.cell[finding])] = None
     return sorted(chosen)
 
 
-def details(sheet: Sheet, cells: list[int]) -> dict[str, Any]:
+def details(sheet: Sheet, cells: list[int], found: Explanations) -> dict[str, Any]:
     """cell position -> its lanes and its differing edges, as plain values; integers that may exceed 2^53 are text."""
     names = pa.array([sheet.cells[cell] for cell in cells], pa.string())
     position = {sheet.cells[cell]: str(cell) for cell in cells}
@@ -36,11 +37,13 @@ def details(sheet: Sheet, cells: list[int]) -> dict[str, Any]:
         told[position[lane.cell]]["lanes"].setdefault(lane.lane, _lane(lane))
     rows = sheet.findings.row[np.isin(sheet.findings.cell, cells)]
     for record in edge_records(rows_of(sheet.run.edges.table, rows)):
+        kept = found.by_pair.get((record.cell, record.edge))
         told[position[record.cell]]["edges"][record.edge] = {
             "contract": record.contract,
             "message": record.message,
             "stages": [_stage(diff) for diff in record.stages],
             "measured": measured(sheet.run.directory, record),
+            "explanation": None if kept is None else kept.to_json(),
         }
     return told
 

@@ -10,6 +10,7 @@ from parity.verdicts import Verdict
 from reports.baseline import Baseline, against
 from reports.coverage import Coverage, coverage
 from reports.detection import Detections, detections
+from reports.explained import Explanations, explanations
 from reports.findings import FIRST_STAGES, NO_STAGE, NO_ULP
 from reports.load import VERDICTS, Sheet
 from reports.mutants import Mutants, mutants
@@ -53,6 +54,7 @@ class Page:
     detections: Detections
     mutants: Mutants
     proofs: Proofs
+    explanations: Explanations
     baseline: Baseline | None = None
 
 
@@ -76,6 +78,7 @@ def page(sheet: Sheet, baseline: Run | None = None, subject: str = ENGINE) -> Pa
         detections=detections(run),
         mutants=mutants(run),
         proofs=proofs(run),
+        explanations=explanations(run),
         baseline=None if baseline is None else against(baseline, run, subject),
     )
 

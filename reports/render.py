@@ -20,9 +20,10 @@ from parity.store import load_run
 from parity.verdicts import Verdict
 from parity.whole_file import write_whole
 from reports import assets
-from reports.detail import MAX_CELLS, detailed_cells, details
+from reports.detail import detailed_cells, details
+from reports.explained import explained_findings, explained_signatures
 from reports.findings import FIRST_STAGES
-from reports.load import VERDICTS, Sheet, load
+from reports.load import VERDICTS, load
 from reports.page import Page, page
 from reports.payload import deflate, pack
 from reports.stage_formulas import FORMULAS, SHORT, SOURCES
@@ -51,7 +52,7 @@ def write_report(
 
 def html(shown: Page, *, max_bytes: int = MAX_BYTES) -> str:
     """The page, at most about max_bytes long: where the cells do not fit they are left out, and it says so."""
-    data, detail = cell_data(shown.sheet, shown.ledger)
+    data, detail = cell_data(shown)
     fits = len(data) + len(detail) <= max_bytes
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
@@ -79,10 +80,10 @@ def html(shown: Page, *, max_bytes: int = MAX_BYTES) -> str:
     )
 
 
-def cell_data(sheet: Sheet, ledger: tuple[Row, ...]) -> tuple[str, str]:
+def cell_data(shown: Page) -> tuple[str, str]:
     """Every cell as columns, and the chosen cells with all their stages; both packed."""
-    found = sheet.findings
-    chosen = detailed_cells(sheet, MAX_CELLS)
+    sheet, found = shown.sheet, shown.sheet.findings
+    chosen = detailed_cells(sheet, explained_findings(sheet, shown.explanations))
     facts: dict[str, Any] = {
         "axes": [
             {"name": axis.name, "words": axis.words, "meaning": AXES[axis.name].meaning}
@@ -102,8 +103,9 @@ def cell_data(sheet: Sheet, ledger: tuple[Row, ...]) -> tuple[str, str]:
         "signatures": found.signature.words,
         "causes": found.cause.words,
         "ledgers": found.ledger.words,
-        "ledger_rows": {row.id: _ledger_row(row) for row in ledger},
+        "ledger_rows": {row.id: _ledger_row(row) for row in shown.ledger},
         "detailed": chosen,
+        "explained": explained_signatures(sheet, shown.explanations),
     }
     columns = {
         **{f"axis.{axis.name}": _narrow(axis.codes, len(axis.words)) for axis in sheet.coordinates.axes},
@@ -121,7 +123,7 @@ def cell_data(sheet: Sheet, ledger: tuple[Row, ...]) -> tuple[str, str]:
         "finding.cause": found.cause.codes,
         "finding.ledger": found.ledger.codes,
     }
-    detail = json.dumps(details(sheet, chosen), separators=(",", ":"), ensure_ascii=False)
+    detail = json.dumps(details(sheet, chosen, shown.explanations), separators=(",", ":"), ensure_ascii=False)
     return pack(facts, columns), deflate(detail.encode())
 
 

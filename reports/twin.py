@@ -43,6 +43,7 @@ def twin(page: Page) -> dict[str, Any]:
         "detections": [asdict(row) for row in page.detections.rows],
         "mutants": [asdict(row) for row in page.mutants.rows],
         "proofs": [{**asdict(row), "proved": row.proved, "sentence": row.sentence} for row in page.proofs.rows],
+        "explanations": [kept.to_json() for kept in page.explanations.rows],
         "mismatches": [_facts(mismatch(sheet, finding)) for finding in range(len(sheet.findings))],
         **_against(page),
         "made": made(page),

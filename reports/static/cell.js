@@ -22,6 +22,7 @@ async function showCell(sheet, container, cell, edge, state) {
     element("section", { class: "edge", "aria-label": sheet.edges[edge] },
       edgeSentence(sheet, cell, edge, finding, detail),
       ledgerEntry(sheet, finding),
+      explainedView(sheet, finding, detail && detail.edges[sheet.edges[edge]] && detail.edges[sheet.edges[edge]].explanation),
       stagesView(sheet, cell, edge, finding, detail, state.stage),
       neighbourView(sheet, cell, edge, finding)),
     lanesView(detail),
