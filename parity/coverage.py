@@ -5,24 +5,49 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from kernels import exact_product
 from parity.trace import Trace
-from quant import QuantScheme, TensorScheme, ZeroPointDomain
+from quant import ProductRules, QuantScheme, TensorScheme, ZeroPointDomain
+from quant.decisions import Accumulate, BiasAdd, ProductOperands
 from quant.granularity import groups_of
 
+RESUMMED = "resummed_outputs"
 METERS = ("ties", "clamp_edges", "eps_active", "subnormal_scales", "saturated_zero_points")
 
 
-def coverage(trace: Trace, scheme: QuantScheme, weight: Tensor, x: Tensor, cases: int) -> list[dict[str, int]]:
+def coverage(
+    trace: Trace, scheme: QuantScheme, weight: Tensor, x: Tensor, bias: Tensor | None, cases: int
+) -> list[dict[str, int]]:
     """For each of `cases` stacked cases, how many elements or groups met each meter, weight and input added.
 
     ties: x / scale is exactly half-way; clamp_edges: codes at qmin or qmax; eps_active: scales equal to eps;
-    subnormal_scales: scales below their dtype's normal range; saturated_zero_points: asymmetric ones at qmin or qmax.
+    subnormal_scales: scales below their dtype's normal range; saturated_zero_points: asymmetric ones at qmin or qmax;
+    resummed_outputs, where the product is exact: outputs that one float64 product does not prove.
     """
     totals = torch.zeros(len(METERS), cases, dtype=torch.int64)
     for side, tensor, tensor_scheme in (("weight", weight, scheme.weight), ("input", x, scheme.activation)):
         if tensor_scheme is not None and trace.find(f"{side}.codes") is not None:
             totals += torch.stack(_meters(trace, side, tensor, tensor_scheme.resolved(tensor.dtype), cases))
-    return [dict(zip(METERS, counts, strict=True)) for counts in totals.T.tolist()]
+    visited = [dict(zip(METERS, counts, strict=True)) for counts in totals.T.tolist()]
+    if x.is_floating_point() and _is_exact(scheme.product):
+        for counts, resummed in zip(visited, _resummed(trace, x, bias), strict=True):
+            counts[RESUMMED] = resummed
+    return visited
+
+
+def _is_exact(product: ProductRules) -> bool:
+    dequantized = product.product_operands is ProductOperands.DEQUANTIZED
+    return dequantized and product.accumulate is Accumulate.EXACT and product.bias_add is BiasAdd.IN_ACCUMULATOR
+
+
+def _resummed(trace: Trace, x: Tensor, bias: Tensor | None) -> list[int]:
+    """For each case, the outputs that the certificate of the exact product leaves open."""
+    weight, read = trace["weight.dequantized"].tensor.cpu(), trace.find("input.dequantized")
+    values = x if read is None else read.tensor
+    rows = values.cpu().reshape(*weight.shape[:-2], -1, weight.shape[-1])
+    dtype = trace["output"].tensor.dtype
+    counts = exact_product(rows, weight, None if bias is None else bias.cpu(), dtype).counts[..., 0]
+    return counts.reshape(-1).tolist()
 
 
 def _meters(trace: Trace, side: str, x: Tensor, scheme: TensorScheme, cases: int) -> tuple[Tensor, ...]:

@@ -123,7 +123,9 @@ class _Configuration:
             scheme = scheme_of(cells[0])
             stacked = stack_engine(cells, inputs, digests, scheme, own)
             equal = {edge: stacked.equal(edge.a, edge.b) for edge in edges if edge.a in own and edge.b in own}
-            counted = coverage(stacked.traces[own[0]], scheme.stacked(), inputs.weight, inputs.x, len(cells))
+            counted = coverage(
+                stacked.traces[own[0]], scheme.stacked(), inputs.weight, inputs.x, inputs.bias, len(cells)
+            )
             meters = [tuple(counts.items()) for counts in counted]
         return cls(cells, edges, unrun, legal, inputs, digests, stacked, equal, meters)
 
@@ -167,7 +169,8 @@ class _Configuration:
         if trace is None or self.inputs is None or not counted:
             return ()
         case = self.inputs.case(i)
-        return tuple(coverage(trace, scheme_of(self.cells[i]), case.weight[0], case.x[0], 1)[0].items())
+        bias = None if case.bias is None else case.bias[0]
+        return tuple(coverage(trace, scheme_of(self.cells[i]), case.weight[0], case.x[0], bias, 1)[0].items())
 
     def _judged(self, edge: Edge, a: LaneRun, b: LaneRun, i: int) -> EdgeRecord:
         """The pair's verdict. Lanes that part are run a second time, so that chance is not taken for a difference."""
