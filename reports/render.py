@@ -20,6 +20,7 @@ from parity.store import load_run
 from parity.verdicts import Verdict
 from parity.whole_file import write_whole
 from reports import assets
+from reports.baseline import KINDS, kind_codes
 from reports.detail import detailed_cells, details
 from reports.explained import explained_findings, explained_signatures
 from reports.findings import FIRST_STAGES
@@ -123,6 +124,9 @@ def cell_data(shown: Page) -> tuple[str, str]:
         "finding.cause": found.cause.codes,
         "finding.ledger": found.ledger.codes,
     }
+    if shown.baseline is not None and shown.baseline.gate is not None:
+        facts |= {"baseline": shown.baseline.name, "changes": KINDS}
+        columns |= {"finding.change": kind_codes(sheet, shown.baseline)}
     detail = json.dumps(details(sheet, chosen, shown.explanations), separators=(",", ":"), ensure_ascii=False)
     return pack(facts, columns), deflate(detail.encode())
 

@@ -66,6 +66,30 @@ def test_the_command_takes_a_baseline(runs: tuple[Path, Path]) -> None:
 
 
 @pytest.mark.browser
+def test_a_ring_is_what_the_baseline_has_not(tmp_path: Path) -> None:
+    """One pair diverges in both runs, one in the second alone: without a baseline both are new."""
+    old, new = parted("dtype:fp16", "output"), parted("dtype:bf16")
+    before = written(tmp_path / "main", edge_records=with_edges(old)).directory
+    after = written(tmp_path / "new", edge_records=with_edges(old, new)).directory
+    address = "#rows=dtype&columns=edge&facets=none"
+    with chromium() as browser:
+        page = browser.new_page()
+        opened(page, write_report(after, tmp_path / "alone.html"), address)
+        page.wait_for_selector(".heat td.ringed")
+        assert page.locator(".heat td.ringed").count() == page.locator(".heat td.new").count() == 2
+        opened(page, write_report(after, tmp_path / "held.html", baseline=before), address)
+        page.wait_for_selector(".heat td.ringed")
+        assert page.locator(".heat td.new").count() == 2
+        assert page.locator(".heat tr:has(td.ringed) th").all_inner_texts() == ["bf16"]
+        assert "new against main" in page.inner_text("#legend")
+        page.fill("#query", "change:unchanged")
+        assert page.inner_text("#count") == "1 finding"
+        page.click(".list-body .list-row")
+        page.wait_for_selector("#cell h2:text-is('dtype:fp16')")
+        assert "Against main: unchanged." in page.inner_text(".edge-sentence")
+
+
+@pytest.mark.browser
 def test_page_markdown_and_explanation_say_one_sentence(runs: tuple[Path, Path]) -> None:
     before, after = runs
     sentence = cause_sentence("weight.codes", CAUSE)

@@ -67,17 +67,17 @@ _EQUAL = (GREEN | {Verdict.FIXED}) - {Verdict.KNOWN, Verdict.UNRUN}
 
 def changes(baseline: Run, candidate: Run) -> tuple[Change, ...]:
     """Of every pair that diverges in one of the runs; the gravest kinds first, then the most frequent."""
-    before, after = _seen(baseline), _seen(candidate)
     groups: dict[tuple[Kind, str, str], list[tuple[str, _Seen, _Seen | None]]] = {}
-    for key in before.keys() | after.keys():
-        now, then = after.get(key), before.get(key)
-        kind = None if now is None else kind_of(then and then.signature, now.signature, now.verdict)
-        if kind is None or now is None:
-            continue
+    for (cell, _), kind, now, then in _changed(baseline, candidate):
         old = "" if then is None else then.signature
-        groups.setdefault((kind, now.signature or old, old), []).append((key[0], now, then))
+        groups.setdefault((kind, now.signature or old, old), []).append((cell, now, then))
     found = (_change(*group, pairs) for group, pairs in groups.items())
     return tuple(sorted(found, key=lambda change: (tuple(Kind).index(change.kind), -change.pairs, change.signature)))
+
+
+def kinds_of(baseline: Run, candidate: Run) -> dict[tuple[str, str], Kind]:
+    """What became of each pair, by cell and edge, that diverges in one of the runs."""
+    return {key: kind for key, kind, _, _ in _changed(baseline, candidate)}
 
 
 def kind_of(before: str | None, after: str, verdict: Verdict) -> Kind | None:
@@ -113,6 +113,15 @@ def _size(signature: Signature) -> tuple[int, int]:
         -1 if ulp == NONE else ULP_CLASSES.index(ulp),
         -1 if count == NONE else COUNT_CLASSES.index(count),
     )
+
+
+def _changed(baseline: Run, candidate: Run) -> Iterator[tuple[tuple[str, str], Kind, _Seen, _Seen | None]]:
+    before, after = _seen(baseline), _seen(candidate)
+    for key, now in after.items():
+        then = before.get(key)
+        kind = kind_of(then and then.signature, now.signature, now.verdict)
+        if kind is not None:
+            yield key, kind, now, then
 
 
 def _seen(run: Run) -> dict[tuple[str, str], _Seen]:

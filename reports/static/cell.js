@@ -96,6 +96,7 @@ function edgeSentence(sheet, cell, edge, finding, detail) {
     parts.push(". ");
     const cause = sheet.causes[sheet.findings.cause[finding]];
     parts.push(element("b", { class: "cause" }, causeSentence(told.stage, cause)), ". ");
+    if (sheet.changes && sheet.findings.change[finding]) parts.push(`Against ${sheet.baseline}: ${sheet.changes[sheet.findings.change[finding]]}. `);
   } else if (verdict === "identical") parts.push("Every stage is equal, bit for bit. ");
   const contract = detail && detail.edges[sheet.edges[edge]] ? `Contract: ${detail.edges[sheet.edges[edge]].contract}. ` : "";
   return element("p", { class: "edge-sentence" }, verdictMark(verdict), " ", parts, message ? `${message} ` : "", element("span", { class: "of" }, contract));

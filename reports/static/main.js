@@ -133,7 +133,10 @@ function legend(sheet) {
   const stages = new Set(sheet.findings.stage);
   const chips = sheet.stages.filter((_, i) => stages.has(i)).map((stage) => element("span", { class: "key" }, stageChip(stage, sheet.short[stage]), ` ${stage}`));
   const key = (kind, sample, text) => element("span", { class: "key" }, element("span", { class: `box ${kind}` }, sample), ` ${text}`);
-  return [...chips, key("new", "2/6", "2 of 6 new"), key("known", element("i", { class: "dot" }), "known"), key("equal", "9", "equal"), key("unrun", "9", "unrun"), key("refused", "–", "refused, as it must be")];
+  const ringed = sheet.changes
+    ? [key("new ringed", "2/6", `new against ${sheet.baseline}`), key("new", "2/6", "in no row of the ledger")]
+    : [key("new ringed", "2/6", "2 of 6 new")];
+  return [...chips, ...ringed, key("known", element("i", { class: "dot" }), "known"), key("equal", "9", "equal"), key("unrun", "9", "unrun"), key("refused", "–", "refused, as it must be")];
 }
 
 start();

@@ -1,5 +1,5 @@
 // Heat map: pairs counted over chosen axes. Colour = first divergent stage (or largest ulp), hatch = unrun, dot = known,
-// ring = new; every box says its count in text, so colour is never the only code.
+// ring = new, against the baseline where there is one; every box says its count in text, so colour is never the only code.
 
 const PIVOT = { rows: "dtype,scale", columns: "domain,eps,device", facets: "edge,preset", colour: "stage" };
 const MAX_BOXES = 20000;
@@ -17,7 +17,7 @@ function boxElement(sheet, box, colour, open) {
   const judged = sumOf(sheet, box, (verdict) => !QUIET_VERDICTS.has(verdict) || verdict === "identical");
   const stages = [...box.stages].sort((a, b) => b[1] - a[1] || a[0] - b[0]).map(([stage]) => sheet.stages[stage]);
   const level = box.ulp > 0 ? Math.min(100, 12 + Math.log2(box.ulp) * 5) : 8;
-  const kinds = [fresh ? "new" : known ? "known" : "broken", colour === "ulp" ? "by-ulp" : ""].join(" ");
+  const kinds = [fresh ? "new" : known ? "known" : "broken", colour === "ulp" ? "by-ulp" : "", box.ringed || broken ? "ringed" : ""].join(" ");
   const stage = stages.length ? sheet.short[stages[0]] + (stages.length > 1 ? "+" : "") : "";
   const ulp = box.ulp < 0 ? "" : `2^${Math.floor(Math.log2(Math.max(1, box.ulp)))}`;
   return element(

@@ -55,6 +55,7 @@ function compileTerm(sheet, term) {
   if (key === "verdict") return verdictTerm(sheet, value) || { note: `${value} is no verdict` };
   if (key === "edge") return { test: edgeTest(sheet, unquoted(value)) };
   if (key === "stage") return { test: ofFindings(sheet, sheet.findings.stage, tableOf(sheet.stages, value)) };
+  if (key === "change" && sheet.changes) return { test: ofFindings(sheet, sheet.findings.change, tableOf(sheet.changes, value)) };
   if (key === "message") return { test: ofMessages(sheet, containing(sheet.messages, unquoted(value))) };
   if (key in TEXT_FIELDS) {
     const words = sheet[TEXT_FIELDS[key]];

@@ -93,6 +93,12 @@ function meaningOf(sheet, cell, axis) {
 // The text of one pair's message; code 0 is no message.
 const messageOf = (sheet, edge, cell) => sheet.messages[sheet.message[edge * sheet.nCells + cell]];
 
+// Held against a baseline, a divergence is new where the baseline's pair did not diverge, whatever the ledger says.
+function isNew(sheet, finding) {
+  if (sheet.changes) return sheet.changes[sheet.findings.change[finding]] === "new";
+  return NEW_VERDICTS.has(sheet.verdicts[sheet.findings.verdict[finding]]);
+}
+
 const NEW_VERDICTS = new Set(["diverged", "nondeterministic"]);
 const EQUAL_VERDICTS = new Set(["identical", "within", "fixed"]);
 const QUIET_VERDICTS = new Set(["identical", "unsupported", "unrun"]);

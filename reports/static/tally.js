@@ -78,11 +78,13 @@ function tally(sheet, query, axes, { boxOf, places }) {
   return [...facets.values()];
 }
 
-const newBox = (verdicts) => ({ verdicts, stages: new Map(), ulp: -1 });
+// ringed = findings that nobody knew: new against the baseline, or where there is none, in no row of the ledger.
+const newBox = (verdicts) => ({ verdicts, stages: new Map(), ulp: -1, ringed: 0 });
 
 function add(sheet, box, finding) {
   const found = sheet.findings;
   const stage = found.stage[finding];
+  if (isNew(sheet, finding)) box.ringed++;
   if (stage !== NO_STAGE) box.stages.set(stage, (box.stages.get(stage) || 0) + 1);
   if (found.max_ulp[finding] !== NO_ULP) box.ulp = Math.max(box.ulp, Number(found.max_ulp[finding]));
 }
