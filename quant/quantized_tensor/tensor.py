@@ -1,0 +1,164 @@
+"""QuantizedTensor: codes and scales that torch's operations take for the tensor they stand for, by a contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from quant.codes import Quantized, quantize
+from quant.dequantize import dequantize
+from quant.mapping import Extent
+from quant.qparams import QParams, choose_qparams
+from quant.quantized_tensor.contract import ENGINE, Contract
+from quant.quantized_tensor.operations import carried_out
+from quant.rule_sets import ENGINE_PRODUCT
+from quant.scheme import QuantScheme, TensorScheme
+from quant.statistic import Own
+
+
+class QuantizedTensor(Tensor):
+    """A `Quantized` with the dtype it dequantizes to, its scheme, and the contract that torch's operations follow.
+
+    `scheme.weight` is the scheme of this tensor; `scheme.product` and `scheme.propagation` say how it is multiplied and
+    what becomes of results. No gradient reaches the codes. Raises ValueError when the qparams are not of the scheme.
+    """
+
+    quantized: Quantized
+    scheme: QuantScheme
+    contract: Contract
+
+    @staticmethod
+    def __new__(
+        cls, quantized: Quantized, scheme: QuantScheme, dtype: torch.dtype, contract: Contract = ENGINE
+    ) -> QuantizedTensor:
+        codes = quantized.codes
+        made: QuantizedTensor = Tensor._make_wrapper_subclass(
+            cls,
+            codes.size(),
+            strides=codes.stride(),
+            storage_offset=codes.storage_offset(),
+            dtype=dtype,
+            device=codes.device,
+        )
+        return made
+
+    def __init__(
+        self, quantized: Quantized, scheme: QuantScheme, dtype: torch.dtype, contract: Contract = ENGINE
+    ) -> None:
+        if quantized.qparams.scheme != scheme.weight.resolved(dtype):
+            raise ValueError(
+                f"the qparams are of the scheme {quantized.qparams.scheme}, and the tensor's is "
+                f"{scheme.weight.resolved(dtype)}; give the scheme that the qparams were chosen by"
+            )
+        self.quantized, self.scheme, self.contract = quantized, scheme, contract
+
+    @classmethod
+    def from_float(cls, x: Tensor, scheme: QuantScheme | TensorScheme, contract: Contract = ENGINE) -> QuantizedTensor:
+        """x quantized with scales of its own; a TensorScheme alone means exact products and float results.
+
+        x: fp32, bf16 or fp16 of any shape the granularity divides. Raises what choose_qparams and quantize raise, and
+        ValueError for a statistic that is kept elsewhere.
+        """
+        if isinstance(scheme, TensorScheme):
+            scheme = QuantScheme(weight=scheme, product=ENGINE_PRODUCT)
+        if not isinstance(scheme.weight.statistic, Own):
+            raise ValueError(f"statistic is {scheme.weight.statistic}, and a tensor keeps no ranges; use Own()")
+        return cls(quantize(x, choose_qparams(x, scheme.weight)), scheme, x.dtype, contract)
+
+    def dequantize(self, dtype: torch.dtype | None = None) -> Tensor:
+        """What the codes stand for, in `dtype` (None = this tensor's); as quant.dequantize. No gradient flows."""
+        return dequantize(self.quantized, self.dtype if dtype is None else dtype)
+
+    def requantized(self, x: Tensor) -> QuantizedTensor:
+        """A float tensor quantized by this tensor's scheme and contract, with scales of its own."""
+        weight = self.scheme.weight
+        if self.contract.recalibrates and weight.extent is not Extent.MIN_MAX:
+            weight = replace(weight, extent=Extent.MIN_MAX)
+        return type(self).from_float(x, replace(self.scheme, weight=weight), self.contract)
+
+    def with_quantized(self, quantized: Quantized) -> QuantizedTensor:
+        """Other codes under this tensor's scheme, whose granularity is that of their qparams."""
+        weight, granularity = self.scheme.weight, quantized.qparams.scheme.granularity
+        scheme = self.scheme
+        if granularity != weight.granularity:
+            scheme = replace(scheme, weight=replace(weight, granularity=granularity))
+        return type(self)(quantized, scheme, self.dtype, self.contract)
+
+    def parts(self) -> tuple[Tensor, ...]:
+        """The plain tensors that hold everything: codes, scale, and what else the rules keep."""
+        return tuple(_parts(self.quantized).values())
+
+    def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch leaves its own untyped
+        weight = self.scheme.weight
+        return (
+            f"QuantizedTensor({self.dequantize()!r}, bits={weight.bits}, {weight.granularity}, "
+            f"{self.scheme.propagation}, contract={self.contract.name})"
+        )
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> QuantizedTensor:
+        if id(self) not in memo:
+            copy = self.clone()
+            memo[id(self)] = nn.Parameter(copy, requires_grad=False) if isinstance(self, nn.Parameter) else copy
+        copied: QuantizedTensor = memo[id(self)]
+        return copied
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        names, meta = self.__tensor_flatten__()
+        inner = dict(zip(names, self.parts(), strict=True))
+        return type(self).__tensor_unflatten__, (inner, meta, self.shape, self.stride())
+
+    def __tensor_flatten__(self) -> tuple[list[str], tuple[QuantScheme, torch.dtype, Contract]]:
+        return [*_parts(self.quantized)], (self.scheme, self.dtype, self.contract)
+
+    @classmethod
+    def __tensor_unflatten__(
+        cls,
+        inner: Mapping[str, Tensor],
+        meta: tuple[QuantScheme, torch.dtype, Contract],
+        outer_size: torch.Size,
+        outer_stride: tuple[int, ...],
+    ) -> QuantizedTensor:
+        scheme, dtype, contract = meta
+        values: dict[str, Any] = {name: inner.get(name) for name in QPARAMS}
+        qparams = QParams(scheme=scheme.weight.resolved(dtype), **values)
+        return cls(Quantized(codes=inner["codes"], qparams=qparams), scheme, dtype, contract)
+
+    def __getattr__(self, name: str) -> Tensor:
+        parts = _parts(self.quantized) if name in ("codes", *QPARAMS) else {}
+        if name not in parts:
+            raise AttributeError(f"a QuantizedTensor has no {name}")
+        return parts[name]
+
+    @classmethod
+    def __torch_function__(
+        cls,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        return carried_out(cls, func, args, kwargs or {})
+
+    @classmethod
+    def __torch_dispatch__(  # type: ignore[override]  # torch types it as an instance's method
+        cls,
+        func: Any,
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        if func is torch.ops.aten.detach.default:
+            return args[0].with_quantized(args[0].quantized)
+        raise NotImplementedError(f"{func} reached a QuantizedTensor below the functions that its contract is about")
+
+
+QPARAMS = ("scale", "zero_point", "unrounded_scale", "minimum")
+
+
+def _parts(quantized: Quantized) -> dict[str, Tensor]:
+    values = {name: getattr(quantized.qparams, name) for name in QPARAMS}
+    return {"codes": quantized.codes} | {name: value for name, value in values.items() if value is not None}

@@ -1,0 +1,192 @@
+"""QuantizedTensor: every operation's kind, scheme, dtype and bits, of contiguous, turned, sliced and broadcast inputs.
+
+What is expected is dequantize -> operation -> (quantize anew) by the functions of the path, on plain tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from quant import PerAxis, PerBlock, PerGroup, PerTensor, QuantizedTensor, QuantScheme, choose_qparams, quantize
+from quant.granularity import Granularity
+from quant.propagation import Propagation
+from quant.quantized_tensor import BURN_3042, BURN_HEAD, ENGINE, Contract, Kind
+from quant.quantized_tensor.contract import OPERATIONS
+from suites import quantized_operations as rows
+from suites.directed_groups import same_bits
+from suites.quant_layers import layer_scheme, numbers
+
+GRANULARITIES: tuple[Granularity, ...] = (PerTensor(), PerAxis(0), PerGroup(4), PerBlock((2, 4)))
+FORMS: dict[str, tuple[tuple[int, ...], Callable[[Tensor], Tensor]]] = {
+    "contiguous": ((4, 16), lambda t: t),
+    "transposed": ((16, 4), lambda t: t.t()),
+    "sliced": ((8, 32), lambda t: t[::2, 8:24]),
+    "broadcast": ((1, 16), lambda t: t.expand(4, 16)),
+}
+HEAD = {name: row for name, (_, row) in rows.LATER.items()}
+REQUANTIZE = rows.REQUANTIZE | {name: row for name, (kind, row) in rows.LATER.items() if kind is Kind.REQUANTIZE}
+PROPAGATE = rows.PROPAGATE | {name: row for name, (kind, row) in rows.LATER.items() if kind is Kind.PROPAGATE}
+
+
+def scheme(granularity: Granularity = PerTensor(), propagation: Propagation = Propagation.INHIBIT) -> QuantScheme:  # noqa: B008  # frozen
+    return replace(layer_scheme(bits=8, qmin=-127, qmax=127, granularity=granularity), propagation=propagation)
+
+
+@lru_cache(maxsize=64)
+def tensors(
+    granularities: tuple[Granularity, ...] = GRANULARITIES,
+    propagation: Propagation = Propagation.INHIBIT,
+    contract: Contract = ENGINE,
+) -> tuple[QuantizedTensor, ...]:
+    """[4, 16] in every form: moved and then quantized, and quantized and then moved; one of them in bf16."""
+    made = []
+    for granularity in granularities:
+        of = scheme(granularity, propagation)
+        made.append(QuantizedTensor.from_float(numbers((4, 16), torch.bfloat16), of, contract))
+        for shape, form in FORMS.values():
+            made.append(QuantizedTensor.from_float(form(numbers(shape)), of, contract))
+            if shape != (4, 16) and not (isinstance(granularity, PerBlock) and shape[0] == 1):
+                made.append(moved(form, QuantizedTensor.from_float(numbers(shape), of, contract)))
+    return tuple(made)
+
+
+def moved(form: Callable[[Tensor], Tensor], tensor: QuantizedTensor) -> QuantizedTensor:
+    result = form(tensor)
+    assert isinstance(result, QuantizedTensor)
+    return result
+
+
+def stored(tensor: QuantizedTensor) -> tuple[Tensor, ...]:
+    return tensor.quantized.codes, tensor.quantized.qparams.scale
+
+
+def expect_requantized(result: Any, expected: Any, of: QuantizedTensor) -> None:
+    """Floats are quantized by the scheme of `of`, with scales of their own; indices are plain."""
+    results, values = tree_leaves(result), tree_leaves(expected)
+    assert len(results) == len(values)
+    for leaf, value in zip(results, values, strict=True):
+        if not value.is_floating_point():
+            assert type(leaf) is Tensor
+            assert same_bits(leaf, value)
+            continue
+        again = quantize(value, choose_qparams(value, of.scheme.weight))
+        assert type(leaf) is QuantizedTensor
+        assert (leaf.scheme, leaf.contract, leaf.dtype) == (of.scheme, of.contract, value.dtype)
+        assert leaf.shape == value.shape
+        for mine, its in zip(stored(leaf), (again.codes, again.qparams.scale), strict=True):
+            assert same_bits(mine, its)
+
+
+def expect_plain(result: Any, expected: Any) -> None:
+    """Plain tensors, numbers or truth values, of the bits that the operation has on dequantized operands."""
+    for leaf, value in zip(tree_leaves(result), tree_leaves(expected), strict=True):
+        assert type(leaf) is type(value)
+        assert same_bits(leaf, value) if isinstance(value, Tensor) else leaf == value
+
+
+def fits(of: QuantizedTensor, expected: Any) -> bool:
+    """Whether the scheme's granularity has blocks for every float result."""
+    try:
+        for value in tree_leaves(expected):
+            if value.is_floating_point():
+                of.scheme.weight.granularity.block_shape(tuple(value.shape))
+    except ValueError:
+        return False
+    return True
+
+
+def test_every_operation_of_the_contract_has_a_row_of_its_kind() -> None:
+    said = {Kind.LAYOUT: rows.LAYOUT, Kind.DEVICE: rows.DEVICE, Kind.REQUANTIZE: REQUANTIZE} | {
+        Kind.PROPAGATE: PROPAGATE,
+        Kind.INDEX: rows.INDEX,
+        Kind.BOOL: rows.BOOL,
+        Kind.FLOAT: rows.FLOAT,
+    }
+    for kind, table in said.items():
+        assert {name for name, of in OPERATIONS.items() if of is kind} - {*table} <= {"cuda"}, kind
+
+
+@pytest.mark.parametrize("name", rows.LAYOUT | rows.DEVICE)
+def test_layout_moves_codes_and_computes_nothing(name: str) -> None:
+    row = (rows.LAYOUT | rows.DEVICE)[name]
+    for q in tensors():
+        if name.startswith("view"):  # refused by torch itself where memory is not in order
+            q = moved(Tensor.contiguous, q)
+        codes = tree_leaves(row(q.quantized.codes) if name in rows.LAYOUT else q.quantized.codes)
+        values = tree_leaves(row(moved(Tensor.contiguous, q).dequantize()))
+        for result, value, its in zip(tree_leaves(row(q)), values, codes, strict=True):
+            assert type(result) is QuantizedTensor
+            assert same_bits(result.dequantize(), value)
+            assert same_bits(result.quantized.codes, its)
+            granularity = result.scheme.weight.granularity
+            assert result.scheme == replace(q.scheme, weight=replace(q.scheme.weight, granularity=granularity))
+            assert (result.dtype, result.shape, result.contract) == (q.dtype, value.shape, q.contract)
+            scales = {*q.quantized.qparams.scale.flatten().tolist()}
+            assert {*result.quantized.qparams.scale.flatten().tolist()} <= scales
+
+
+def test_layout_there_and_back_is_the_same_scheme() -> None:
+    """Also where the blocks turned with the codes: a group of a row is a group of a column in between."""
+    for granularity in (PerTensor(), PerAxis(0), PerBlock((2, 4))):
+        q = QuantizedTensor.from_float(numbers((4, 16)), scheme(granularity))
+        for back in (q.t().t(), q.flip(0).flip(0), q[None][0], q.unsqueeze(2).squeeze(2), torch.cat([q]).T.T):
+            assert isinstance(back, QuantizedTensor)
+            assert back.scheme == q.scheme
+            assert all(same_bits(a, b) for a, b in zip(stored(back), stored(q), strict=True))
+
+
+@pytest.mark.parametrize("name", REQUANTIZE)
+def test_what_selects_codes_is_quantized_anew_whatever_the_propagation(name: str) -> None:
+    for propagation in Propagation:
+        for q in tensors((PerTensor(), PerGroup(4)), propagation):
+            expected = REQUANTIZE[name](q.dequantize())
+            if fits(q, expected):
+                expect_requantized(REQUANTIZE[name](q), expected, q)
+            else:
+                with pytest.raises(ValueError, match=r"group size|axis is"):
+                    REQUANTIZE[name](q)
+
+
+@pytest.mark.parametrize("name", PROPAGATE)
+def test_what_computes_follows_propagation(name: str) -> None:
+    for q in tensors((PerTensor(), PerGroup(4)), Propagation.PROPAGATE):
+        expected = PROPAGATE[name](q.dequantize())
+        if fits(q, expected):
+            expect_requantized(PROPAGATE[name](q), expected, q)
+        else:
+            with pytest.raises(ValueError, match=r"group size|axis is"):
+                PROPAGATE[name](q)
+    for q in tensors((PerTensor(), PerGroup(4))):
+        expect_plain(PROPAGATE[name](q), PROPAGATE[name](q.dequantize()))
+
+
+@pytest.mark.parametrize("name", rows.INDEX | rows.BOOL | rows.FLOAT)
+def test_indices_truth_values_and_ambiguous_results_are_plain_whatever_the_propagation(name: str) -> None:
+    row = (rows.INDEX | rows.BOOL | rows.FLOAT)[name]
+    for propagation in Propagation:
+        for q in tensors((PerTensor(), PerBlock((2, 4))), propagation):
+            result, expected = row(q), row(q.dequantize())
+            expect_plain(result, expected)
+            dtypes = {leaf.dtype for leaf in tree_leaves(result) if isinstance(leaf, Tensor)}
+            if name in rows.INDEX:
+                assert dtypes == {torch.int64}
+            elif name in rows.BOOL:
+                assert dtypes <= {torch.bool}
+            else:
+                assert all(dtype.is_floating_point for dtype in dtypes)
+
+
+@pytest.mark.parametrize("name", rows.LATER)
+def test_what_came_later_is_float_in_burn_3042(name: str) -> None:
+    kind, row = rows.LATER[name]
+    assert (BURN_3042.kind_of(name), BURN_HEAD.kind_of(name), ENGINE.kind_of(name)) == (Kind.FLOAT, kind, kind)
+    for q in tensors((PerTensor(),), Propagation.PROPAGATE, BURN_3042):
+        expect_plain(row(q), row(q.dequantize()))
