@@ -285,7 +285,7 @@ def test_15_blocks_are_rectangles() -> None:
 
 @pytest.mark.parametrize(("scale", "to_nearest"), [(torch.float16, 68), (torch.bfloat16, 56)])
 def test_22_a_scale_rounded_up_keeps_every_maximum_within_the_grid(scale: torch.dtype, to_nearest: int) -> None:
-    """Rounded to nearest, half of the 128 maxima lie beyond 127 steps. Burn's own figures are of UE4M3, which is no dtype here."""
+    """Rounded to nearest, half of the 128 maxima lie beyond 127 steps. Burn's figures are of UE4M3, no dtype here."""
     x = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
     reach = x.abs().unflatten(1, (-1, 32)).amax(-1)
     beyond = {}

@@ -6,6 +6,7 @@ first stage at which they part. The decisions behind it follow from the two sche
 
 from typing import Final
 
+from parity.history.burn import BURN
 from parity.history.case import HistoryCase
 from parity.history.not_tried import NOT_TRIED
 from parity.history.published import PUBLISHED
@@ -13,7 +14,7 @@ from parity.history.torchao_codes import TORCHAO_CODES
 from parity.history.torchao_ends import TORCHAO_ENDS
 from parity.history.torchao_scales import TORCHAO_SCALES
 
-__all__ = ["HISTORY", "NOT_TRIED", "PUBLISHED", "TORCHAO", "HistoryCase"]
+__all__ = ["BURN", "HISTORY", "NOT_TRIED", "PUBLISHED", "TORCHAO", "HistoryCase"]
 
 TORCHAO: Final = tuple(sorted((*TORCHAO_SCALES, *TORCHAO_CODES, *TORCHAO_ENDS), key=lambda case: case.name))
-HISTORY: Final = (*PUBLISHED, *TORCHAO)
+HISTORY: Final = (*PUBLISHED, *TORCHAO, *BURN)
