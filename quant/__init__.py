@@ -13,9 +13,9 @@ from quant.mapping import Mapping, ZeroPointDomain
 from quant.mechanism import Mechanism
 from quant.packing import Packing
 from quant.product_rules import ProductRules
+from quant.propagation import Propagation
 from quant.ptq import quantize_
 from quant.qat import convert, prepare
-from quant.propagation import Propagation
 from quant.qparams import QParams, choose_qparams
 from quant.quantized_tensor import QuantizedTensor
 from quant.rule_sets import rules_named

@@ -77,9 +77,10 @@ def expect_requantized(result: Any, expected: Any, of: QuantizedTensor) -> None:
             assert type(leaf) is Tensor
             assert same_bits(leaf, value)
             continue
-        again = quantize(value, choose_qparams(value, of.scheme.weight))
+        again = quantize(value, choose_qparams(value, of.tensor_scheme))
         assert type(leaf) is QuantizedTensor
         assert (leaf.scheme, leaf.contract, leaf.dtype) == (of.scheme, of.contract, value.dtype)
+        assert leaf.tensor_scheme == of.tensor_scheme
         assert leaf.shape == value.shape
         for mine, its in zip(stored(leaf), (again.codes, again.qparams.scale), strict=True):
             assert same_bits(mine, its)
@@ -97,7 +98,7 @@ def fits(of: QuantizedTensor, expected: Any) -> bool:
     try:
         for value in tree_leaves(expected):
             if value.is_floating_point():
-                of.scheme.weight.granularity.block_shape(tuple(value.shape))
+                of.tensor_scheme.granularity.block_shape(tuple(value.shape))
     except ValueError:
         return False
     return True
@@ -126,8 +127,8 @@ def test_layout_moves_codes_and_computes_nothing(name: str) -> None:
             assert type(result) is QuantizedTensor
             assert same_bits(result.dequantize(), value)
             assert same_bits(result.quantized.codes, its)
-            granularity = result.scheme.weight.granularity
-            assert result.scheme == replace(q.scheme, weight=replace(q.scheme.weight, granularity=granularity))
+            assert result.scheme == q.scheme
+            assert result.tensor_scheme == replace(q.tensor_scheme, granularity=result.tensor_scheme.granularity)
             assert (result.dtype, result.shape, result.contract) == (q.dtype, value.shape, q.contract)
             scales = {*q.quantized.qparams.scale.flatten().tolist()}
             assert {*result.quantized.qparams.scale.flatten().tolist()} <= scales
@@ -139,7 +140,7 @@ def test_layout_there_and_back_is_the_same_scheme() -> None:
         q = QuantizedTensor.from_float(numbers((4, 16)), scheme(granularity))
         for back in (q.t().t(), q.flip(0).flip(0), q[None][0], q.unsqueeze(2).squeeze(2), torch.cat([q]).T.T):
             assert isinstance(back, QuantizedTensor)
-            assert back.scheme == q.scheme
+            assert (back.scheme, back.tensor_scheme) == (q.scheme, q.tensor_scheme)
             assert all(same_bits(a, b) for a, b in zip(stored(back), stored(q), strict=True))
 
 

@@ -131,7 +131,7 @@ def _copy(call: Call) -> Any:
     if not isinstance(target, call.cls):
         return call.on_values()
     same = isinstance(source, call.cls) and source.dtype is target.dtype and source.shape == target.shape
-    if not same or source.scheme != target.scheme:
+    if not same or (source.scheme, source.tensor_scheme) != (target.scheme, target.tensor_scheme):
         raise ValueError(
             f"copy_ writes the codes of another QuantizedTensor of the same scheme, dtype and shape; it was given a "
             f"{type(source).__name__} of shape {tuple(source.shape)}: quantize it by this scheme first"

@@ -34,7 +34,7 @@ def product(cls: type[QuantizedTensor], left: Tensor, right: Tensor, bias: Tenso
     the sum.
     """
     if isinstance(right, cls) and not isinstance(left, cls) and right.contract.requantizes_float:
-        left = cls.from_float(left, right.scheme, right.contract)
+        left = right.requantized(left)
     if isinstance(left, cls) and isinstance(right, cls):
         decides = left if left.contract.product_scheme is Side.LEFT else right
         dtype = decides.scheme.resolved_output_dtype(decides.dtype)

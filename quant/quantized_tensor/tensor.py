@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from quant.codes import Quantized, quantize
 from quant.dequantize import dequantize
+from quant.granularity import Granularity
 from quant.mapping import Extent
 from quant.qparams import QParams, choose_qparams
 from quant.quantized_tensor.contract import ENGINE, Contract
@@ -23,8 +24,9 @@ from quant.statistic import Own
 class QuantizedTensor(Tensor):
     """A `Quantized` with the dtype it dequantizes to, its scheme, and the contract that torch's operations follow.
 
-    `scheme.weight` is the scheme of this tensor; `scheme.product` and `scheme.propagation` say how it is multiplied and
-    what becomes of results. No gradient reaches the codes. Raises ValueError when the qparams are not of the scheme.
+    `scheme.weight` is the scheme of this tensor, but for the granularity of codes that were moved (`tensor_scheme`);
+    `scheme.product` and `scheme.propagation` say how it is multiplied and what becomes of results. No gradient reaches
+    the codes. Raises ValueError when the qparams are not of the scheme.
     """
 
     quantized: Quantized
@@ -49,10 +51,11 @@ class QuantizedTensor(Tensor):
     def __init__(
         self, quantized: Quantized, scheme: QuantScheme, dtype: torch.dtype, contract: Contract = ENGINE
     ) -> None:
-        if quantized.qparams.scheme != scheme.weight.resolved(dtype):
+        declared = replace(scheme.weight, granularity=quantized.qparams.scheme.granularity)
+        if quantized.qparams.scheme != declared.resolved(dtype):
             raise ValueError(
                 f"the qparams are of the scheme {quantized.qparams.scheme}, and the tensor's is "
-                f"{scheme.weight.resolved(dtype)}; give the scheme that the qparams were chosen by"
+                f"{declared.resolved(dtype)}; give the scheme that the qparams were chosen by"
             )
         self.quantized, self.scheme, self.contract = quantized, scheme, contract
 
@@ -73,27 +76,29 @@ class QuantizedTensor(Tensor):
         """What the codes stand for, in `dtype` (None = this tensor's); as quant.dequantize. No gradient flows."""
         return dequantize(self.quantized, self.dtype if dtype is None else dtype)
 
+    @property
+    def tensor_scheme(self) -> TensorScheme:
+        """`scheme.weight` with the granularity of the codes, which a transposition or a slice may have turned."""
+        return replace(self.scheme.weight, granularity=self.quantized.qparams.scheme.granularity)
+
     def requantized(self, x: Tensor) -> QuantizedTensor:
         """A float tensor quantized by this tensor's scheme and contract, with scales of its own."""
-        weight = self.scheme.weight
+        scheme, weight = self.scheme, self.tensor_scheme
         if self.contract.recalibrates and weight.extent is not Extent.MIN_MAX:
             weight = replace(weight, extent=Extent.MIN_MAX)
-        return type(self).from_float(x, replace(self.scheme, weight=weight), self.contract)
+            scheme = replace(scheme, weight=replace(scheme.weight, extent=Extent.MIN_MAX))
+        return type(self)(quantize(x, choose_qparams(x, weight)), scheme, x.dtype, self.contract)
 
     def with_quantized(self, quantized: Quantized) -> QuantizedTensor:
-        """Other codes under this tensor's scheme, whose granularity is that of their qparams."""
-        weight, granularity = self.scheme.weight, quantized.qparams.scheme.granularity
-        scheme = self.scheme
-        if granularity != weight.granularity:
-            scheme = replace(scheme, weight=replace(weight, granularity=granularity))
-        return type(self)(quantized, scheme, self.dtype, self.contract)
+        """Other codes and qparams under this tensor's scheme."""
+        return type(self)(quantized, self.scheme, self.dtype, self.contract)
 
     def parts(self) -> tuple[Tensor, ...]:
         """The plain tensors that hold everything: codes, scale, and what else the rules keep."""
         return tuple(_parts(self.quantized).values())
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch leaves its own untyped
-        weight = self.scheme.weight
+        weight = self.tensor_scheme
         return (
             f"QuantizedTensor({self.dequantize()!r}, bits={weight.bits}, {weight.granularity}, "
             f"{self.scheme.propagation}, contract={self.contract.name})"
@@ -111,20 +116,22 @@ class QuantizedTensor(Tensor):
         inner = dict(zip(names, self.parts(), strict=True))
         return type(self).__tensor_unflatten__, (inner, meta, self.shape, self.stride())
 
-    def __tensor_flatten__(self) -> tuple[list[str], tuple[QuantScheme, torch.dtype, Contract]]:
-        return [*_parts(self.quantized)], (self.scheme, self.dtype, self.contract)
+    def __tensor_flatten__(self) -> tuple[list[str], tuple[QuantScheme, Granularity, torch.dtype, Contract]]:
+        granularity = self.quantized.qparams.scheme.granularity
+        return [*_parts(self.quantized)], (self.scheme, granularity, self.dtype, self.contract)
 
     @classmethod
     def __tensor_unflatten__(
         cls,
         inner: Mapping[str, Tensor],
-        meta: tuple[QuantScheme, torch.dtype, Contract],
+        meta: tuple[QuantScheme, Granularity, torch.dtype, Contract],
         outer_size: torch.Size,
         outer_stride: tuple[int, ...],
     ) -> QuantizedTensor:
-        scheme, dtype, contract = meta
+        scheme, granularity, dtype, contract = meta
+        resolved = replace(scheme.weight, granularity=granularity).resolved(dtype)
         values: dict[str, Any] = {name: inner.get(name) for name in QPARAMS}
-        qparams = QParams(scheme=scheme.weight.resolved(dtype), **values)
+        qparams = QParams(scheme=resolved, **values)
         return cls(Quantized(codes=inner["codes"], qparams=qparams), scheme, dtype, contract)
 
     def __getattr__(self, name: str) -> Tensor:
