@@ -21,6 +21,7 @@ from parity.inputs import make_inputs
 from parity.lanes import Flow
 from parity.pair import Pair
 from parity.record import EdgeRecord
+from parity.stand_alone import stand_alone
 from parity.transplant import inherited
 
 # Sets that fit alike are listed up to here; a list that long says that the inputs tell them not apart.
@@ -65,7 +66,8 @@ def explain_pair(pair: Pair, *, cell: str, edge: str) -> Explanation:
     sets, explained = _attributed(base)
     causes = [_swapped(each) if base is not pair else each for each in sets]
     if causes:
-        found = replace(found, causes=causes[0], undetermined=tuple(causes[1:]))
+        script = stand_alone(pair, first, causes[0])
+        found = replace(found, causes=causes[0], undetermined=tuple(causes[1:]), script=script)
     return replace(found, explained=explained, inherited=inherited(pair, first, pair.b.scheme))
 
 

@@ -28,6 +28,7 @@ class Explanation:
     share of the differing elements that the best one reproduces, is below 1.
     inherited = the stages that lane B gets as lane A has them once it is given A's value of first_stage.
     right = the lane that follows the declaration at first_stage, where both declare one scheme and one of them does.
+    script = lines of torch alone that show the first element that differs, None where there is more to it than those.
     """
 
     cell: str
@@ -39,6 +40,7 @@ class Explanation:
     inherited: tuple[str, ...] = ()
     right: str | None = None
     reason: str = ""
+    script: str | None = None
 
     @property
     def cause(self) -> str:

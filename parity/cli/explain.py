@@ -51,6 +51,8 @@ def explain_cell(
             say(f"  inherited from {each.first_stage}: {', '.join(each.inherited)}")
         if each.right is not None:
             say(f"  as declared: {each.right}")
+        if each.script is not None:
+            say("", *each.script.splitlines())
     if not found:
         say(f"no two lanes of the cell {cell} differ")
     return ExitCode.PARITY

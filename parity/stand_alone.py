@@ -1,0 +1,168 @@
+"""stand_alone(pair, ...) = a script of torch alone that shows the first element in which two lanes part.
+
+The operands of that element are hexadecimal floats, and each lane's arithmetic is written out under its scheme. It is
+given only where both halves, run here, give the bits that the lanes gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import torch
+from torch import Tensor
+
+from parity.diff import diff_stage
+from parity.explanation import Cause
+from parity.flips import field_text, forward_only
+from parity.pair import Pair, Side
+from parity.torch_lines import OPERANDS, lines
+from quant.scheme import ResolvedScheme
+
+_SCRIPT: Final = """\
+# {stage}{at} of {a} and {b}: {causes}.
+import torch
+
+{operands}
+
+# {a}
+{first}
+a = result
+
+# {b}
+{second}
+b = result
+
+for lane, value in (("{a}", a), ("{b}", b)):
+    print(lane, float(value).hex(), value.dtype)
+"""
+
+
+def stand_alone(pair: Pair, stage: str, causes: Sequence[Cause]) -> str | None:
+    """The script for the first element of `stage` that differs in the pair's first case.
+
+    None where a value of the scheme is not as it is declared, and where the lines do not give both lanes' bits: then
+    there is more to a lane's arithmetic at this stage.
+    """
+    operand, _, suffix = stage.partition(".")
+    x = pair.cases[0].weight if operand == "weight" else pair.cases[0].x
+    if suffix not in OPERANDS or operand not in ("input", "weight"):
+        return None
+    tensors = [side.traces[0][stage].tensor.detach().cpu() for side in (pair.a, pair.b)]
+    schemes = _schemes(pair, operand, causes, x.dtype)
+    at = _first_different(stage, *tensors)
+    if at is None or schemes is None:
+        return None
+    given = _given(pair.a, operand, suffix, at, x, schemes[0])
+    if given is None:
+        return None
+    try:
+        halves = [lines(suffix, scheme, x.dtype) for scheme in schemes]
+    except ValueError:
+        return None
+    for tensor, half in zip(tensors, halves, strict=True):
+        if not diff_stage(stage, _run(half, given).reshape(1), tensor[at].reshape(1)).identical:
+            return None
+    return _SCRIPT.format(
+        stage=stage,
+        at=list(at),
+        a=pair.a.lane,
+        b=pair.b.lane,
+        causes=" and ".join(map(str, causes)),
+        operands="\n".join(f"{name} = {_text(value)}" for name, value in given.items()),
+        first="\n".join(halves[0]),
+        second="\n".join(halves[1]),
+    )
+
+
+def _first_different(stage: str, a: Tensor, b: Tensor) -> tuple[int, ...] | None:
+    """Of stages in two dtypes the first element whose values differ, or the first of all where none do."""
+    if a.shape != b.shape:
+        return None
+    first = diff_stage(stage, a, b).first
+    if first is not None:
+        return tuple(first.index)
+    place = int((a.double() != b.double()).reshape(-1).int().argmax())
+    return tuple(int(i) for i in torch.unravel_index(torch.tensor(place), a.shape))
+
+
+def _schemes(
+    pair: Pair, operand: str, causes: Sequence[Cause], dtype: torch.dtype
+) -> tuple[ResolvedScheme, ResolvedScheme] | None:
+    """What each lane carries out: A's declared scheme with its own values of the causes, and with B's."""
+    declared = [side.scheme.activation if operand == "input" else side.scheme.weight for side in (pair.a, pair.b)]
+    if declared[0] is None or declared[1] is None:
+        return None
+    a, b = (forward_only(scheme.resolved(dtype)) for scheme in declared if scheme is not None)
+    try:
+        return _with(a, a, [(field, value) for field, value, _ in causes]), _with(
+            a, b, [(field, value) for field, _, value in causes]
+        )
+    except ValueError:
+        return None
+
+
+def _with(base: ResolvedScheme, own: ResolvedScheme, told: Sequence[tuple[str, str]]) -> ResolvedScheme:
+    """base with these values, those of the scheme taken from `own`. Raises ValueError where that has others."""
+    rules: dict[str, str] = {}
+    values: dict[str, Any] = {}
+    for field, value in told:
+        name = field.removeprefix("scheme.")
+        if field in base.rules.decisions():
+            rules[field] = value
+        elif hasattr(base, name) and name != field:
+            if field_text(own, field) != value:
+                raise ValueError(f"{field} is {value} in what a lane does and {field_text(own, field)} as declared")
+            values[name] = getattr(own, name)
+    return replace(base, rules=base.rules.with_values(**rules), **values)
+
+
+def _given(
+    side: Side, operand: str, suffix: str, at: tuple[int, ...], x: Tensor, scheme: ResolvedScheme
+) -> dict[str, Tensor] | None:
+    """The operands of one element, each [1], or the ends of one scale's range; None for a shape without such groups."""
+    try:
+        block = scheme.granularity.block_shape(tuple(x.shape))
+    except ValueError:
+        return None
+    counts = [size // step for size, step in zip(x.shape, block, strict=True)]
+    if suffix == "scale":
+        scale = side.traces[0][f"{operand}.scale"].tensor
+        place = torch.zeros(scale.shape, dtype=torch.bool)
+        place[at] = True
+        index = place.reshape(counts).nonzero()[0].tolist()
+        chosen = tuple(slice(i * step, (i + 1) * step) for i, step in zip(index, block, strict=True))
+        values = x.detach().cpu()[chosen]
+        return {"x": torch.stack([values.amin(), values.amax()])}
+    group = tuple(i // step for i, step in zip(at, block, strict=True))
+    found: dict[str, Tensor] = {}
+    for name in OPERANDS[suffix]:
+        if name == "x":
+            found["x"] = x.detach().cpu()[at].reshape(1)
+            continue
+        stage = side.traces[0].find(f"{operand}.{name}")
+        if stage is not None:
+            held = stage.tensor.detach().cpu()
+            found[name] = (held[at] if name == "codes" else held.reshape(counts)[group]).reshape(1)
+    return found
+
+
+def _run(half: Sequence[str], given: Mapping[str, Tensor]) -> Tensor:
+    names: dict[str, Any] = {"torch": torch, **given}
+    exec("\n".join(half), names)  # lines that parity.torch_lines wrote, and no input
+    result: Tensor = names["result"]
+    return result
+
+
+def _text(value: Tensor) -> str:
+    """`torch.tensor([float.fromhex("0x1.4p+1")], dtype=torch.bfloat16)`; integers as they are."""
+    if not value.dtype.is_floating_point:
+        return f"torch.tensor({value.tolist()}, dtype={value.dtype})"
+    numbers = ", ".join(f'float.fromhex("{_hex(number)}")' for number in value.double().tolist())
+    return f"torch.tensor([{numbers}], dtype=torch.float64).to({value.dtype})"
+
+
+def _hex(number: float) -> str:
+    digits, p, exponent = number.hex().partition("p")
+    return f"{digits.rstrip('0').rstrip('.') if p else digits}{p}{exponent}"
