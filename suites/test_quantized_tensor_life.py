@@ -83,6 +83,18 @@ def test_codes_have_no_gradient() -> None:
         nn.Parameter(q)
 
 
+def test_a_tensor_by_its_keyword_is_the_same_tensor() -> None:
+    q = made(numbers((4, 16)))
+    turned = torch.transpose(input=q, dim0=0, dim1=1)
+    assert isinstance(turned, QuantizedTensor)
+    assert same(turned, q.t())  # type: ignore[arg-type]  # the subclass keeps itself
+
+
+def test_no_elements_have_no_scale() -> None:
+    with pytest.raises(ValueError, match="holds no elements"):
+        made(numbers((4, 16)))[:0]
+
+
 def test_codes_are_not_read_as_another_dtype() -> None:
     with pytest.raises(ValueError, match="would read codes as numbers of another dtype"):
         made(numbers((4, 16))).view(torch.int32)

@@ -22,7 +22,8 @@ def moved(quantized: Quantized, move: Callable[[Tensor], Any]) -> Any:
     """move(codes) as Quantized, or as the tuple of them that `move` returns; no code and no scale is computed.
 
     `move` takes a tensor of the codes' shape and returns its elements elsewhere: permuted, selected or repeated. The
-    granularity is kept where it means the blocks that the groups now form, else it is that which does.
+    granularity is kept where it means the blocks that the groups now form, else it is that which does. Raises
+    ValueError for a result without elements.
     """
     qparams = quantized.qparams
     codes, spec = tree_flatten(move(quantized.codes))
@@ -64,6 +65,7 @@ def _group_of_each(quantized: Quantized) -> Tensor:
 def _regrouped(qparams: QParams, groups: Tensor, rank: int) -> QParams:
     """The qparams of elements that belong to `groups`, which were a tensor of `rank` dimensions."""
     shape = tuple(groups.shape)
+    groups_of(PerTensor(), shape)  # raises for a shape without elements
     granularity = _granularity(qparams.scheme.granularity, _blocks(groups), shape, rank)
     corners = groups[tuple(slice(None, None, size) for size in granularity.block_shape(shape))]
     return mapped(qparams, lambda tensor: tensor.reshape(-1)[corners], granularity)

@@ -56,6 +56,8 @@ def carried_out(
 
     Raises ValueError for operands of two contracts, and for what the contract refuses.
     """
+    if not args and "input" in kwargs:  # the first argument by its name
+        args, kwargs = (kwargs["input"],), {name: value for name, value in kwargs.items() if name != "input"}
     operands = [leaf for leaf in tree_leaves((list(args), dict(kwargs))) if isinstance(leaf, cls)]
     contracts = {operand.contract.name: operand.contract for operand in operands}
     if len(contracts) > 1:
