@@ -11,6 +11,9 @@ import torch
 from torch import Tensor, nn
 from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine
 
+import parity
+from parity.lanes import Flow
+from parity.verdicts import Verdict
 from quant import (
     Packing,
     PerGroup,
@@ -193,6 +196,23 @@ def test_symmetric_scales_are_torchao_s(dtype: torch.dtype) -> None:
     )
     scale, _ = choose_qparams_affine(x, MappingType.SYMMETRIC, (1, 32), torch.int8, quant_min=-127, quant_max=127)
     assert same_bits(choose_qparams(x, scheme).scale, scale.reshape(-1, 1))
+
+
+# --- flows ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("scheme", [burn_3042_half(), burn_head_ndarray(), burn_head_flex(), burn_head_gpu()])
+def test_flows_agree_under_every_set(scheme: QuantScheme) -> None:
+    """Where Burn panics at a NaN, another set goes on: directed layers hold some."""
+    weight, activation = (
+        None if side is None else replace(side, rules=side.rules.with_values(nan_code="zero"))
+        for side in (scheme.weight, scheme.activation)
+    )
+    for dtype in (torch.float32, torch.bfloat16):
+        for flow in (Flow.QAT_PREPARE, Flow.QAT_CONVERT):
+            goes_on = replace(scheme, weight=weight, activation=activation)
+            record = parity.compare("engine:ptq", f"engine:{flow}", goes_on, dtype=dtype)
+            assert record.verdict is Verdict.IDENTICAL, record.sentence
 
 
 # --- witnesses of its open bugs ---------------------------------------------------------------------------------------
