@@ -21,8 +21,20 @@ HEAVY = ("torch", "pandas", "pyarrow", "torchao")
 # Modules of parity that hold plain records: a page is rendered from them where torch cannot be imported.
 PLAIN = (
     *("accept", "accepted", "aim", "aim_columns", "axes", "cells", "columns", "contract", "detection", "edges"),
-    *("evidence", "exit_codes", "explanation", "forbidden", "foreign", "judge", "ledger", "manifest", "matrix"),
-    *("mutation", "proof", "record", "rerun", "run_diff", "signature", "store", "verdicts", "whole_file"),
+    *("evidence", "exit_codes", "explanation", "forbidden", "foreign", "judge", "kept_explanation", "ledger"),
+    *(
+        "manifest",
+        "matrix",
+        "mutation",
+        "proof",
+        "record",
+        "rerun",
+        "run_diff",
+        "signature",
+        "store",
+        "verdicts",
+        "whole_file",
+    ),
     *(f"gate.{name}" for name in ("changes", "comparable", "gate", "github", "junit", "markdown", "measured")),
     *(f"gate.{name}" for name in ("moves", "rule_moves", "samples")),
 )
