@@ -34,6 +34,15 @@ def test_one_value_is_left_and_its_script_shows_the_divergence(tmp_path: Path) -
     assert a[2] != b[2]
 
 
+def test_an_input_is_shrunk_to_the_columns_it_needs() -> None:
+    found = parity.shrink("default", EDGE)
+    assert found.stage == "input.codes"
+    [row] = found.values
+    assert len(row) == 32  # the weight's groups need as many
+    assert 0 < [float.fromhex(value) != 0 for value in row].count(True) <= 3
+    assert "x[0, " in found.script
+
+
 def test_what_is_left_is_kept_as_a_found_cell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kept = []
     monkeypatch.setattr("parity.cli.shrink.add_found", kept.append)

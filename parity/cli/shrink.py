@@ -1,4 +1,4 @@
-"""`parity shrink CELL --edge LANE~LANE`: the plainest cell and the smallest weight on which two lanes still part."""
+"""`parity shrink CELL --edge LANE~LANE`: the plainest cell and the smallest operand on which two lanes still part."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Examples:
 
 def shrink_cell(
     cell: Annotated[str, typer.Argument(metavar="CELL", help="The id of a cell: dtype:bf16,scale:fp16, or default.")],
-    edge: Annotated[str, typer.Option(metavar="LANE~LANE", help="Any two lanes that part in a weight.")],
+    edge: Annotated[str, typer.Option(metavar="LANE~LANE", help="Any two lanes that part in a weight or an input.")],
     script: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE.py", help="Write the script there as well.")
     ] = None,
@@ -60,7 +60,8 @@ def _lines(found: Shrunk) -> Iterator[str]:
     yield f"{found.edge} part at {found.stage} on {found.cell}"
     shape = f"{len(found.values)}x{len(found.values[0])}"
     nonzero = [value for row in found.values for value in row if float.fromhex(value) != 0]
-    yield f"  weight {shape} {found.dtype}, zeros but for {', '.join(nonzero) or 'none'}; first at {list(found.at)}"
+    operand = found.stage.partition(".")[0]
+    yield f"  {operand} {shape} {found.dtype}, zeros but for {', '.join(nonzero) or 'none'}; first at {list(found.at)}"
     if found.passing is not None:
         yield f"  they agree with {found.passing} in its place"
     yield ""
