@@ -6,17 +6,18 @@ A cause stands in a record only where it reproduces every differing element of t
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from parity.blames import blames
 from parity.cell_pair import cell_pair
 from parity.explain import accounts_for, explain_pair
-from parity.kept_explanation import Judged, KeptExplanation
+from parity.kept_explanation import Judged, KeptExplanation, Small
 from parity.nearest_tie import nearest_tie
 from parity.pair import Pair
 from parity.record import EdgeRecord
+from parity.shrink import shrink
 from parity.signature import with_cause
 from parity.verdicts import Verdict
 
@@ -66,7 +67,7 @@ def causes_of(records: Iterable[EdgeRecord], seconds: float) -> Sought:
     tried = 0
     for _, group in sorted(groups.items(), key=lambda item: (-len(item[1]), item[0])):
         tried += _of_group(group, until, found, kept)
-    return Sought(sum(map(len, groups.values())), tried, found, tuple(kept))
+    return Sought(sum(map(len, groups.values())), tried, found, tuple(_shrunk(kept, until)))
 
 
 def explained(pair: Pair, cell: str, edge: str) -> KeptExplanation:
@@ -78,6 +79,28 @@ def explained(pair: Pair, cell: str, edge: str) -> KeptExplanation:
         for side, each in zip((pair.a, pair.b), found, strict=False)
     )
     return KeptExplanation(explanation=explanation, judged=tuple(judged), tie=nearest_tie(pair))
+
+
+def _shrunk(kept: Sequence[KeptExplanation], until: float) -> Iterator[KeptExplanation]:
+    """One of each edge, first stage and cause with its smallest case, in the time that the causes left."""
+    seen: set[tuple[str, str | None, str]] = set()
+    for each in kept:
+        told = each.explanation
+        alike = told.edge, told.first_stage, told.cause
+        if alike in seen or time.monotonic() > until:
+            yield each
+        else:
+            seen.add(alike)
+            yield replace(each, small=_smaller(*each.key))
+
+
+def _smaller(cell: str, edge: str) -> Small | None:
+    """The shrunk case of a cell's pair; None for what is not parted by a weight, or by none so small."""
+    try:
+        found = shrink(cell, edge)
+    except (ValueError, RuntimeError):  # a backend may refuse a layer of one row
+        return None
+    return Small(cell=found.cell, script=found.script, passing=found.passing)
 
 
 def _of_group(group: Sequence[EdgeRecord], until: float, found: dict[Key, str], kept: list[KeptExplanation]) -> int:

@@ -55,12 +55,28 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Small:
+    """The plainest cell on which the lanes part alike, and a script that shows it on the smallest weight.
+
+    passing = the value nearest to the element's at which the lanes agree, a hexadecimal float; None where none is near.
+    """
+
+    cell: str
+    script: str
+    passing: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class KeptExplanation:
-    """An explanation with what a page draws beside it. judged is empty at a stage that the oracle has no opinion on."""
+    """An explanation with what a page draws beside it.
+
+    judged is empty at a stage that the oracle has no opinion on; small = None where it was not sought, or not found.
+    """
 
     explanation: Explanation
     judged: tuple[Judged, ...] = ()
     tie: Tie | None = None
+    small: Small | None = None
 
     @property
     def key(self) -> tuple[str, str]:
@@ -100,6 +116,7 @@ def _read(path: Path) -> KeptExplanation:
             explanation=_explanation(facts["explanation"]),
             judged=tuple(Judged(**row) for row in facts["judged"]),
             tie=None if facts["tie"] is None else _tie(facts["tie"]),
+            small=None if facts["small"] is None else Small(**facts["small"]),
         )
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise StoreError(f"{path} is no explanation: {error}.") from error

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from parity.explanation import Cause, Explanation
-from parity.kept_explanation import Judged, KeptExplanation, Place, Tie, write_explanation
+from parity.kept_explanation import Judged, KeptExplanation, Place, Small, Tie, write_explanation
 from parity.manifest import Manifest, RunStatus
 from parity.record import ByStage, EdgeRecord, LaneRecord
 from parity.signature import signature_of
@@ -91,6 +91,7 @@ def explanation(cell: str = "default", *, edge: str = EDGE, text: str = "") -> K
                 Place(lane=b, scale="0x1.002p+0", exact=-7.49634, tie=-7.5, ulps=0.9375, code=-7.0),
             ),
         ),
+        small=Small(cell=text or "default", script=f"import torch\n{text}", passing=text or "0x1.ep+2"),
     )
 
 

@@ -94,4 +94,7 @@ def test_the_cell_shows_cause_transplant_oracle_and_tie(tmp_path: Path, kept: Ke
         a_at, b_at, tie_at = (page.locator(f".number-line {mark}").evaluate(middle) for mark in marks)
         assert a_at == pytest.approx(tie_at, abs=1)
         assert b_at > a_at
+        page.click("text=A script that shows it")
+        assert kept.small is not None
+        assert page.inner_text(".script").strip() == kept.small.script.strip()
         assert "0.938 ulp from the tie -7.5" in page.inner_text(".tie-said")

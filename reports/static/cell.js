@@ -54,10 +54,14 @@ function axisList(sheet, cell) {
 }
 
 function commandLine(command) {
+  return element("p", { class: "command" }, element("code", {}, command), copyButton(command));
+}
+
+function copyButton(text) {
   const copy = element("button", { type: "button", click: async () => {
-    copy.textContent = await copied(command) ? "copied" : "select it";
+    copy.textContent = await copied(text) ? "copied" : "select it";
   } }, "copy");
-  return element("p", { class: "command" }, element("code", {}, command), copy);
+  return copy;
 }
 
 // A page from disk may not be allowed to write the clipboard.

@@ -15,7 +15,15 @@ function explainedView(sheet, finding, told) {
   return element("section", { class: "explained", "aria-label": "explanation" },
     element("h3", {}, "Why"),
     element("dl", { class: "reasons" }, lines.map(([name, value]) => element("div", {}, element("dt", {}, name), element("dd", {}, value)))),
-    tie ? tieView(tie) : null);
+    tie ? tieView(tie) : null,
+    told.small ? smallView(told.small) : null);
+}
+
+// The plainest cell that parts alike, and a script that stands alone.
+function smallView({ cell, script, passing }) {
+  return element("div", {},
+    element("p", {}, "The plainest cell that parts alike: ", element("code", {}, cell), passing ? element("span", {}, "; the lanes agree with ", element("code", {}, passing), " in the element's place") : null, "."),
+    element("details", {}, element("summary", {}, "A script that shows it"), element("pre", { class: "script", tabindex: "0" }, script), copyButton(script)));
 }
 
 // Another cell of the same signature was explained in its place.
