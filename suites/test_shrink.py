@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,9 @@ from typer.testing import CliRunner
 import parity
 from parity.cli.app import app
 from parity.found import read_found
+from parity.verdicts import Verdict
+from suites.plain_records import pair
+from suites.report_runs import diverged, write
 
 HOUSE = Path(__file__).resolve().parent.parent
 EDGE = "engine:ptq~engine.torchao:ptq"
@@ -53,6 +57,22 @@ def test_what_is_left_is_kept_as_a_found_cell(tmp_path: Path, monkeypatch: pytes
     assert [(row.cell, row.told) for row in kept] == [("preset:intx_weight_only", "it differed")]
     assert (tmp_path / "it.py").read_text() in done.stdout
     assert read_found()  # the committed table is as it was: a list took the row
+
+
+def test_a_run_names_its_most_frequent_new_divergence(tmp_path: Path) -> None:
+    plain = "preset:intx_weight_only,bias:no"
+    run = write(tmp_path / "run", [diverged(plain, edge=EDGE)])
+    done = CliRunner().invoke(app, ["shrink", "--run", str(run), "--json"], prog_name="parity")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert (found["cell"], found["edge"], found["stage"]) == ("preset:intx_weight_only", EDGE, "weight.codes")
+    for arguments, said in (
+        ([plain], "name a CELL with --edge LANE~LANE, or neither"),
+        (["--run", str(write(tmp_path / "equal", [pair(plain, Verdict.IDENTICAL, EDGE)]))], "holds no new divergence"),
+    ):
+        done = CliRunner().invoke(app, ["shrink", *arguments], prog_name="parity")
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert said in done.stderr
 
 
 def test_lanes_that_agree_are_refused() -> None:
