@@ -19,7 +19,7 @@ from quant import (
     presets,
     quantize,
 )
-from quant.decisions import MeanAccumulate
+from quant.decisions import EpsTarget, MeanAccumulate
 from quant.rule_sets import RULE_SETS
 from suites.directed_groups import FLOATS, SIZE, directed, same_bits
 
@@ -64,8 +64,12 @@ class Subject:
         return qparams.scale, qparams.zero_point, quantized.codes, stored, fake_quantize(x, self.scheme)
 
 
+# Relations between runs hold for scales that eps bounds; Burn's sets bound none, and some refuse a NaN.
+BOUNDED = tuple(name for name, rules in RULE_SETS.items() if rules.eps_target is not EpsTarget.NONE)
+
+
 def subjects() -> Iterator[Subject]:
-    for preset, rules, dtype in product(PRESETS, RULE_SETS, FLOATS):
+    for preset, rules, dtype in product(PRESETS, BOUNDED, FLOATS):
         try:
             layer = preset(rules=rules)
         except ValueError:  # the set has another grid's rules
