@@ -172,6 +172,7 @@ def test_state_dicts_copies_and_pickles_keep_every_bit(preset: str) -> None:
     copied = copy.deepcopy(layer)
     assert isinstance(copied.weight, nn.Parameter)
     assert same(copied.weight, layer.weight)  # type: ignore[arg-type]  # a Parameter keeps its class
+    assert isinstance(copied.weight, QuantizedTensor)
     assert copied.weight.quantized.codes.data_ptr() != layer.weight.quantized.codes.data_ptr()
     file = io.BytesIO()
     torch.save(layer.state_dict(), file)
