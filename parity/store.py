@@ -1,6 +1,6 @@
 """A run directory holds whole files only: what was written before a crash, a full disk or Ctrl-C can be read.
 
-    manifest.json    records/lanes-<chunk>.parquet    records/edges-<chunk>.parquet    evidence/
+    manifest.json    records/lanes-<chunk>.parquet    records/edges-<chunk>.parquet    evidence/    explanations/
 
 A chunk is these two files, lanes first: where the edges file is, the chunk is finished. aims-<chunk>.parquet beside
 them says where its ties were laid. Pages carry checksums, so a flipped bit is a file that cannot be read, not a wrong

@@ -95,7 +95,7 @@ function edgeSentence(sheet, cell, edge, finding, detail) {
     const told = rowTexts(sheet, finding);
     parts.push(stageChip(told.stage), ` is the first stage that differs`);
     if (told.elements) parts.push(`: ${told.elements} elements`);
-    if (told.ulp) parts.push(`, at most ${told.ulp} ${/codes|zero_point/.test(told.stage) ? "steps" : "ulp"} apart`);
+    if (told.ulp) parts.push(`, at most ${told.ulp} ${/codes|zero_point/.test(told.stage) ? (told.ulp === "1" ? "step" : "steps") : "ulp"} apart`);
     if (told.at) parts.push(`, first at ${told.at}`);
     parts.push(". ");
     const cause = sheet.causes[sheet.findings.cause[finding]];
