@@ -98,7 +98,7 @@ def _smaller(cell: str, edge: str) -> Small | None:
     """The shrunk case of a cell's pair; None for what is not parted by a weight, or by none so small."""
     try:
         found = shrink(cell, edge)
-    except (ValueError, RuntimeError):  # a backend may refuse a layer of one row
+    except Exception:  # a lane that fails on a layer of one row, however it does, costs the run nothing
         return None
     return Small(cell=found.cell, script=found.script, passing=found.passing)
 
