@@ -19,6 +19,7 @@ from quant.remembered import Resolutions, untraced
 from quant.rules import Rules
 from quant.statistic import Own, Statistic
 
+OWN = Own()
 MODEL = "model"  # in place of a dtype: that of the tensor (or model) the scheme is resolved against
 
 
@@ -38,7 +39,7 @@ class TensorScheme(Resolutions):
     qmin: float
     qmax: float
     granularity: Granularity
-    statistic: Statistic = Own()
+    statistic: Statistic = OWN
     extent: Extent = Extent.MIN_MAX
     mapping: Mapping = Mapping.SYMMETRIC
     preserve_zero: bool = True

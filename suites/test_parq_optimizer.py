@@ -1,4 +1,4 @@
-"""PARQ's optimizer: the bits of torchao's after every step, convert = quantize_ of the latent weights, and it trains."""
+"""PARQ's optimizer: the bits of torchao's after every step, convert = quantize_ of the latent weights; it trains."""
 
 from __future__ import annotations
 
