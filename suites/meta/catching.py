@@ -25,7 +25,7 @@ _PLACES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "eps_order": (("torchao", "default"),),
     "scale_rounding": (("engine", _NARROW),),
     "scale_overflow": (("engine", "scale:fp16"),),
-    "zero_scale": (("engine", _TINYGEMM), ("replaced_scales", _TINYGEMM)),
+    "zero_scale": (("engine", _TINYGEMM), ("replaced_scales", _TINYGEMM), ("without_eps", "default")),
     "zero_scale_at": (("replaced_scales", _TINYGEMM),),
     "zero_point_scale": (("engine", _TIES), ("replaced_scales", _TINYGEMM)),
     "zero_point_division": (("torchao", "dtype:bf16"),),

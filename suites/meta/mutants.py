@@ -53,6 +53,7 @@ GROUNDS: Final[Mapping[str, Ground]] = {
     "straight_through": Ground(rules="torchao", operands={"gradient_product": "identity"}),
     "float_reciprocal": Ground(rules="torchao", operands=_INTEGER | {"float_code_division": "reciprocal_multiply"}),
     "replaced_scales": Ground(rules="torchao", operands={"zero_scale": "tenth", "eps_target": "none"}),
+    "without_eps": Ground(rules="torchao", operands=_INTEGER | {"eps_target": "none"}),
     "unclamped": Ground(rules="torchao", operands={"code_clamp": "none"}),
     "cut_zero_points": Ground(rules="torchao", operands=_INTEGER, weight={"zero_point_dtype": torch.int32}),
     "wide_codes": Ground(rules="torchao", operands=_INTEGER, weight=_16_BITS),
