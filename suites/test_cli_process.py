@@ -16,7 +16,7 @@ from parity.store import load_run
 
 HOUSE = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HOUSE), "OMP_NUM_THREADS": "1"}
-MANY = ("--select", "preset=intx_weight_only", "--select", "dtype=bf16", "--select", "device=cpu")
+MANY = ("--select", "grad=no", "--select", "dtype=bf16", "--select", "device=cpu")
 MANY += ("--lanes", "engine:ptq,engine:qat_convert", "--executor", "inline", "--out", "run")
 
 

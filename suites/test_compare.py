@@ -264,7 +264,7 @@ class Unreached(nn.Module):
         ({"module": nn.ReLU()}, "the module ReLU holds no nn.Linear and no nn.Embedding"),
         ({"module": Unreached(), "inputs": torch.ones(1, 64)}, "the forward pass never calls layer 'spare'"),
         ({"lane_a": "engine:qat"}, "'engine:qat' names the flow 'qat'; flows are ptq, qat_prepare, qat_convert"),
-        ({"lane_a": "motor:ptq"}, "there is no backend 'motor'; the backends are engine, "),
+        ({"lane_a": "motor:ptq"}, "there is no backend 'motor'; the backends are aten_int4, engine, "),
         ({"lane_a": EngineBackend}, "is no lane; give a Lane, its text, or an object with all of parity.Backend"),
         ({"lane_a": 3}, "3 is no lane"),
     ],
