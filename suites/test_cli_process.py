@@ -16,7 +16,7 @@ from parity.store import load_run
 
 HOUSE = Path(__file__).resolve().parent.parent
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(HOUSE), "OMP_NUM_THREADS": "1"}
-MANY = ("--select", "grad=no", "--select", "dtype=bf16", "--select", "device=cpu")
+MANY = ("--select", "preset=intx_weight_only", "--select", "dtype=bf16", "--select", "device=cpu")
 MANY += ("--lanes", "engine:ptq,engine:qat_convert", "--executor", "inline", "--out", "run")
 
 
@@ -28,7 +28,13 @@ def started(cwd: Path, *arguments: str) -> subprocess.Popen[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=_heed_ctrl_c,
     )
+
+
+def _heed_ctrl_c() -> None:
+    """What a shell runs in its background ignores SIGINT, and so would its children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def ended(cwd: Path, *arguments: str) -> tuple[int, str, str]:
