@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from parity.weights import ROWS, Kind
 from parity.whole_file import write_whole
+from quant.eval_mode import evaluating
 
 ROOT: Final = "root"  # the name of a model that is itself such a layer
 
@@ -50,7 +51,7 @@ def capture(model: nn.Module, batch: object, file: str | Path, *, rows: int = RO
         raise ValueError(f"capture found no nn.Linear or nn.Embedding in the {type(model).__name__}; nothing was run")
     meetings = {name: _Meeting(rows) for name in layers}
     with ExitStack() as stack:
-        stack.enter_context(_evaluating(model))
+        stack.enter_context(evaluating(model))
         for name, module in layers.items():
             hook = module.register_forward_pre_hook(partial(_meet, meetings[name]), with_kwargs=True)
             stack.callback(hook.remove)
@@ -97,18 +98,6 @@ def _call(model: nn.Module, batch: object) -> None:
         model(*batch)
     else:
         model(batch)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode, and each back in its own afterwards."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode
 
 
 def _sentences(layers: Mapping[str, nn.Linear | nn.Embedding], meetings: Mapping[str, _Meeting]) -> Iterator[str]:

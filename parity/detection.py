@@ -3,13 +3,12 @@
 Plain frozen values: no tensor, no torch.
 """
 
-import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from parity.whole_file import StoreError, write_whole
+from parity.row_file import read_rows, write_rows
 
 FILE_NAME: Final = "detection.json"
 SCHEMA: Final = 1
@@ -45,24 +44,12 @@ class Detection:
 
 def write_detections(directory: Path, found: Iterable[Detection]) -> Path:
     """The file, written whole into a run directory. Raises StoreError."""
-    path = directory / FILE_NAME
-    rows = [asdict(each) for each in found]
-    write_whole(path, (json.dumps({"schema": SCHEMA, "rows": rows}, indent=1) + "\n").encode())
-    return path
+    return write_rows(directory / FILE_NAME, (asdict(each) for each in found), SCHEMA)
 
 
 def read_detections(directory: Path) -> tuple[Detection, ...]:
     """What a run directory holds; () where it has no such file. Raises StoreError for one that cannot be read."""
-    path = directory / FILE_NAME
-    if not path.exists():
-        return ()
-    try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
-        if facts["schema"] != SCHEMA:
-            raise StoreError(f"{path} has schema {facts['schema']!r}; this version reads {SCHEMA}.")
-        return tuple(_detection(row) for row in facts["rows"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise StoreError(f"{path} cannot be read: {error}.") from error
+    return read_rows(directory / FILE_NAME, SCHEMA, _detection)
 
 
 def _detection(row: dict[str, Any]) -> Detection:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
 from functools import partial
 from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from quant.eval_mode import evaluating
 from quant.learned import LearnedQParams
 from quant.linear import FakeQuantizedLinear
 from quant.observers import Observer
@@ -46,7 +47,7 @@ def run_observed(model: nn.Module, observers: Mapping[Layer, Observer], batches:
     Raises ValueError for a module that no batch reached.
     """
     with ExitStack() as stack:
-        stack.enter_context(_evaluating(model))
+        stack.enter_context(evaluating(model))
         for module, observer in observers.items():
             handle = module.register_forward_pre_hook(partial(_observe, observer), with_kwargs=True)
             stack.callback(handle.remove)
@@ -80,15 +81,3 @@ def _observer(layer: FakeQuantizedLinear) -> Observer:
 def _observe(observer: Observer, module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
     x: Tensor = args[0] if args else kwargs["input"]
     observer.observe(x)
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode, and each back in its own afterwards."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in training.items():
-            module.training = mode

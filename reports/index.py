@@ -10,7 +10,6 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from parity.gate.changes import Change, Kind, changes
@@ -21,7 +20,7 @@ from parity.store import Run, load_run
 from parity.whole_file import StoreError, write_whole
 from reports import assets
 from reports.night import Night, night, stamp_of
-from reports.render import embedded
+from reports.render import embedded, template
 from reports.trend import Life, trend
 
 NIGHTS = "nights"
@@ -29,8 +28,6 @@ NIGHTS = "nights"
 # Signatures and nights in the tables of the page itself; the JSON beside it has all of them.
 MOST_SIGNATURES = 200
 MOST_BARS = 120
-
-_TEMPLATES = Path(__file__).with_name("templates")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,17 +159,9 @@ def _spark(life: Life, wide: int = 60) -> list[tuple[int, float]]:
     return [(place, max(1.0, round(12 * n / most, 2))) for place, n in enumerate(shown) if n]
 
 
-def _page(template: str, shown: dict[str, Any]) -> str:
-    environment = Environment(
-        loader=FileSystemLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
+def _page(name: str, shown: dict[str, Any]) -> str:
     script, style = assets.index_script(), assets.index_style()
-    return environment.get_template(template).render(
+    return template(name).render(
         **shown,
         policy=assets.policy(script, style),
         script=Markup(script),  # noqa: S704  our own file: escaping it would change its hash

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from parity.axes import AXES, PRESETS
@@ -51,10 +51,8 @@ def write_report(
     return path
 
 
-def html(shown: Page, *, max_bytes: int = MAX_BYTES) -> str:
-    """The page, at most about max_bytes long: where the cells do not fit they are left out, and it says so."""
-    data, detail = cell_data(shown)
-    fits = len(data) + len(detail) <= max_bytes
+def template(name: str) -> Template:
+    """A page to fill in: everything is escaped, and a name that it lacks is an error."""
     environment = Environment(
         loader=FileSystemLoader(_TEMPLATES),
         autoescape=True,
@@ -63,8 +61,15 @@ def html(shown: Page, *, max_bytes: int = MAX_BYTES) -> str:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    return environment.get_template(name)
+
+
+def html(shown: Page, *, max_bytes: int = MAX_BYTES) -> str:
+    """The page, at most about max_bytes long: where the cells do not fit they are left out, and it says so."""
+    data, detail = cell_data(shown)
+    fits = len(data) + len(detail) <= max_bytes
     script, style = assets.script(), assets.style()
-    return environment.get_template("report.html").render(
+    return template("report.html").render(
         page=shown,
         counts=shown.sheet.reconciliation,
         manifest=shown.sheet.run.manifest,

@@ -29,6 +29,7 @@ PLAIN = (
         "proof",
         "record",
         "rerun",
+        "row_file",
         "run_diff",
         "signature",
         "store",
