@@ -1,9 +1,12 @@
 """narrow rounds once: around every value and every midpoint of both 16-bit formats, by either of its two ways."""
 
+import math
+from fractions import Fraction
+
 import pytest
 import torch
 
-from kernels.narrow import narrow
+from kernels.narrow import E4M3, narrow, next_above
 from suites.rationals import SIXTEEN_BITS, neighbourhoods, same_bits
 
 
@@ -45,6 +48,44 @@ def test_widening_is_exact_and_the_same_dtype_is_the_same_tensor() -> None:
     x = torch.arange(-(2**15), 2**15, dtype=torch.int16).view(torch.float16)
     assert narrow(x, torch.float16) is x
     assert same_bits(narrow(narrow(x, torch.float64), torch.float16), x)
+
+
+# The positive numbers of float8_e4m3fn by its definition: four bits of significand, steps of 2^-9 below 2^-6.
+EIGHT_BITS = [Fraction(m, 2**9) for m in range(8)] + [
+    Fraction(8 + m, 8) * Fraction(2) ** e for e in range(-6, 9) for m in range(8)
+]
+EIGHT_BITS = EIGHT_BITS[:-1]  # what would be 480 is NaN
+
+
+@pytest.mark.parametrize("wide", [torch.float32, torch.float64], ids=str)
+def test_eight_bits_round_to_nearest_even_and_end_at_448(wide: torch.dtype) -> None:
+    values = torch.tensor([float(value) for value in EIGHT_BITS], dtype=wide)
+    middles = (values[1:] + values[:-1]) / 2
+    up, down = torch.tensor(torch.inf, dtype=wide), torch.tensor(-torch.inf, dtype=wide)
+    last = len(EIGHT_BITS) - 1
+    lower = torch.arange(last, dtype=torch.int8)
+    for inputs, patterns in (
+        (values, torch.arange(last + 1, dtype=torch.int8)),
+        (middles, lower + lower % 2),
+        (middles.nextafter(up), lower + 1),
+        (middles.nextafter(down), lower),
+        (torch.tensor([448.1, 464.0, 480.0, 1e30, torch.inf], dtype=wide), torch.full((5,), last, dtype=torch.int8)),
+    ):
+        assert torch.equal(narrow(inputs, E4M3).view(torch.int8), patterns)
+        assert torch.equal(narrow(-inputs, E4M3).view(torch.int8), patterns - 128)
+    assert [Fraction(value) for value in narrow(values, E4M3).float().tolist()] == EIGHT_BITS
+    assert narrow(torch.tensor(torch.nan, dtype=wide), E4M3).isnan()
+
+
+def test_above_a_number_of_eight_bits_is_its_neighbour() -> None:
+    every = torch.arange(-128, 128, dtype=torch.int8).view(E4M3)
+    numbers = sorted({*EIGHT_BITS, *(-value for value in EIGHT_BITS)})
+    for number, above in zip(every.float().tolist(), next_above(every).float().tolist(), strict=True):
+        if math.isnan(number):
+            assert math.isnan(above)
+        else:
+            at = numbers.index(Fraction(number))
+            assert Fraction(above) == numbers[min(at + 1, len(numbers) - 1)]
 
 
 def test_other_dtypes_are_refused() -> None:
