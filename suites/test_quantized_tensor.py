@@ -19,7 +19,7 @@ from quant import PerAxis, PerBlock, PerGroup, PerTensor, QuantizedTensor, Quant
 from quant.granularity import Granularity
 from quant.propagation import Propagation
 from quant.quantized_tensor import BURN_3042, BURN_HEAD, ENGINE, Contract, Kind
-from quant.quantized_tensor.contract import OPERATIONS
+from quant.quantized_tensor.kinds import OPERATIONS
 from suites import quantized_operations as rows
 from suites.directed_groups import same_bits
 from suites.quant_layers import layer_scheme, numbers

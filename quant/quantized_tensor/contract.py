@@ -1,110 +1,54 @@
-"""What torch's operations make of a quantized tensor: a kind for every operation, as data, and where epochs differ.
-
-The operations are Burn's of #3042 under torch's names; what has no row computes on dequantized values and stays float.
-"""
+"""A contract: what torch's operations make of a quantized tensor beside the table of kinds, decision by decision."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from enum import StrEnum
+from dataclasses import dataclass, fields, replace
 from types import MappingProxyType
 from typing import Final
 
-from quant.product_rules import ProductRules
-
-
-class Kind(StrEnum):
-    """What an operation does with codes, and what its result is."""
-
-    ATTRIBUTE = "attribute"  # asks about the tensor, not about its values
-    LAYOUT = "layout"  # moves codes, each with its scale; computes nothing
-    DEVICE = "device"  # the same codes and scales on another device; another dtype is float
-    COPY = "copy"  # the codes and scales of another tensor of the same scheme, written in place
-    REQUANTIZE = "requantize"  # dequantizes, computes and quantizes by the operand's scheme, whatever the propagation
-    PROPAGATE = "propagate"  # the same under PROPAGATE; float under INHIBIT
-    PRODUCT = "product"  # a matrix product under ProductRules, then as PROPAGATE
-    INDEX = "index"  # integers, from dequantized values
-    BOOL = "bool"  # truth values, from dequantized values
-    FLOAT = "float"  # float, from dequantized values, whatever the propagation
-    REFUSE = "refuse"  # writes in place
-
-
-_ROWS: Final = {
-    Kind.ATTRIBUTE: """
-        shape size dim ndim ndimension numel nelement dtype device layout names stride storage_offset is_contiguous
-        is_floating_point is_complex is_signed is_cpu is_cuda is_meta is_sparse is_quantized is_nested is_leaf
-        is_inference is_same_size requires_grad requires_grad_ grad grad_fn retains_grad output_nr _version
-        _backward_hooks __len__ __hash__
-    """,
-    Kind.LAYOUT: """
-        reshape reshape_as view view_as flatten unflatten ravel squeeze unsqueeze expand expand_as broadcast_to
-        transpose swapaxes swapdims t T mT permute movedim moveaxis flip fliplr flipud
-        select index_select narrow chunk split split_with_sizes tensor_split hsplit vsplit unbind __getitem__
-        clone contiguous detach data
-    """,
-    Kind.DEVICE: "to cpu cuda",
-    Kind.COPY: "copy_",
-    Kind.REQUANTIZE: """
-        gather take_along_dim repeat tile repeat_interleave abs absolute __abs__ cat concat concatenate stack sort
-        max min amax amin topk
-    """,
-    Kind.PROPAGATE: """
-        add __add__ __radd__ sub subtract rsub __sub__ __rsub__ mul multiply __mul__ __rmul__
-        div divide true_divide __truediv__ __div__ __rtruediv__ __rdiv__ pow __pow__ __rpow__ square
-        neg negative __neg__ reciprocal clamp clip clamp_min clamp_max sum prod mean exp log log1p sqrt
-        cos sin tan cosh sinh tanh erf cumsum cumprod cummin cummax
-    """,
-    Kind.PRODUCT: "matmul __matmul__ __rmatmul__ mm bmm mv dot linear",
-    Kind.INDEX: "argmax argmin argsort nonzero argwhere count_nonzero",
-    Kind.BOOL: """
-        eq ne lt le gt ge __eq__ __ne__ __lt__ __le__ __gt__ __ge__ not_equal less less_equal greater greater_equal
-        equal any all isnan isinf isfinite isposinf isneginf signbit isclose allclose
-        logical_not logical_and logical_or logical_xor
-    """,
-    Kind.FLOAT: """
-        remainder fmod __mod__ __rmod__ floor_divide __floordiv__ __rfloordiv__ scatter scatter_add scatter_reduce
-        select_scatter slice_scatter index_put index_add index_copy index_fill masked_fill masked_scatter where
-        maximum minimum floor ceil round trunc float half bfloat16 double
-    """,
-    Kind.REFUSE: "__setitem__ __set__ __iadd__ __isub__ __imul__ __itruediv__ __idiv__ __ifloordiv__ __imod__ __ipow__",
-}
-OPERATIONS: Final = MappingProxyType({name: kind for kind, names in _ROWS.items() for name in names.split()})
-
-# What no release had a quantized version of before it joined the table above.
-LATER: Final = ("topk", "cumsum", "cumprod", "cummin", "cummax")
-
-
-class Side(StrEnum):
-    """An operand of a product."""
-
-    LEFT = "left"
-    RIGHT = "right"
+from quant.quantized_tensor import decisions as d
+from quant.quantized_tensor.kinds import LATER, OPERATIONS, Kind
+from quant.rules import check_members, parse_members
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Contract:
-    """The rules of an epoch beside OPERATIONS; the defaults are the engine's own.
+    """The decisions of an epoch or of a backend, in the order they act; the defaults are the engine's own.
 
-    `requantizes_float`: float x quantized quantizes the left side by the right one's scheme. `refuses_mixed`: an
-    elementwise operation or a concatenation of a quantized and a float tensor is an error; else the quantized one is
-    dequantized. `propagates_mixed`: a product with a float tensor follows the propagation of the quantized one.
-    `float_product`: the rules of such a product; None = those of the scheme, which is exact where it multiplies codes.
-    `product_scheme`: whose scheme and rules decide where both sides are quantized. `recalibrates`: what is quantized
-    again takes its range from its extremes, whatever the scheme's extent.
+    Raises ValueError when a field holds no member of its enumeration.
     """
 
     name: str
-    requantizes_float: bool = False
-    refuses_mixed: bool = False
-    propagates_mixed: bool = True
-    float_product: ProductRules | None = None
-    product_scheme: Side = Side.LEFT
-    recalibrates: bool = False
-    float_operations: tuple[str, ...] = ()
+    source_order: d.SourceOrder = d.SourceOrder.INDEX
+    exported_scheme: d.ExportedScheme = d.ExportedScheme.WHOLE
+    exported_zero_point: d.ExportedZeroPoint = d.ExportedZeroPoint.KEPT
+    layout_codes: d.LayoutCodes = d.LayoutCodes.MOVED
+    moved_scales: d.MovedScales = d.MovedScales.WITH_CODES
+    packed_axis: d.PackedAxis = d.PackedAxis.FOLLOWED
+    compared: d.Compared = d.Compared.VALUES
+    later_operations: d.LaterOperations = d.LaterOperations.BY_TABLE
+    mixed_elementwise: d.MixedElementwise = d.MixedElementwise.VALUES
+    float_by_quantized: d.FloatByQuantized = d.FloatByQuantized.FLOAT
+    mixed_rules: d.MixedRules = d.MixedRules.SCHEME
+    mixed_product: d.MixedProduct = d.MixedProduct.PROPAGATED
+    product_scheme: d.ProductScheme = d.ProductScheme.LEFT
+    requantized_range: d.RequantizedRange = d.RequantizedRange.DECLARED
+
+    def __post_init__(self) -> None:
+        check_members(self)
+
+    @classmethod
+    def decisions(cls) -> tuple[str, ...]:
+        """Names of the fields that can move a bit or a kind, in the order they act."""
+        return tuple(f.name for f in fields(cls) if f.name != "name")
+
+    def with_values(self, name: str | None = None, **values: str) -> Contract:
+        """This contract with some decisions changed, given as members or as their text: `compared="codes"`."""
+        return replace(self, name=self.name if name is None else name, **parse_members(type(self), values))
 
     def kind_of(self, operation: str) -> Kind:
         """The kind of an operation by its name in torch; one that writes in place is refused."""
-        if operation in self.float_operations:
+        if operation in LATER and self.later_operations is d.LaterOperations.FLOAT:
             return Kind.FLOAT
         if operation in OPERATIONS:
             return OPERATIONS[operation]
@@ -112,17 +56,33 @@ class Contract:
 
 
 ENGINE: Final = Contract(name="engine")
-BURN_3042: Final = Contract(
-    name="burn_3042",
-    requantizes_float=True,
-    refuses_mixed=True,
-    propagates_mixed=False,
-    float_product=ProductRules(),
-    recalibrates=True,
-    float_operations=LATER,
+
+# What pull request #3042 says, and what its ndarray backend made of it: a tensor that is exported forgets its scheme.
+BURN_3042: Final = ENGINE.with_values(
+    "burn_3042",
+    later_operations="float",
+    mixed_elementwise="refused",
+    float_by_quantized="requantized",
+    mixed_rules="library",
+    mixed_product="float",
+    requantized_range="extremes",
 )
-BURN_HEAD_GPU: Final = Contract(name="burn_head_gpu", float_product=ProductRules(), recalibrates=True)
-BURN_HEAD: Final = Contract(
-    name="burn_head", float_product=ProductRules(), product_scheme=Side.RIGHT, recalibrates=True
+BURN_3042_NDARRAY: Final = BURN_3042.with_values("burn_3042_ndarray", exported_scheme="defaults")
+
+# August 2026: the operations that backends inherit, and what three backends have in their place.
+BURN_HEAD: Final = ENGINE.with_values(
+    "burn_head", mixed_rules="library", product_scheme="right", requantized_range="extremes"
 )
-CONTRACTS: Final = MappingProxyType({c.name: c for c in (ENGINE, BURN_3042, BURN_HEAD, BURN_HEAD_GPU)})
+BURN_HEAD_NDARRAY: Final = BURN_HEAD.with_values("burn_head_ndarray", moved_scales="in_place", compared="codes")
+BURN_HEAD_FLEX: Final = BURN_HEAD.with_values("burn_head_flex", layout_codes="requantized", compared="codes")
+BURN_HEAD_GPU: Final = BURN_HEAD.with_values("burn_head_gpu", product_scheme="left")
+
+CONTRACTS: Final = MappingProxyType(
+    {
+        contract.name: contract
+        for contract in (
+            *(ENGINE, BURN_3042, BURN_3042_NDARRAY),
+            *(BURN_HEAD, BURN_HEAD_NDARRAY, BURN_HEAD_FLEX, BURN_HEAD_GPU),
+        )
+    }
+)

@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from quant.codes import Quantized
 from quant.granularity import Granularity, PerAxis, PerBlock, PerGroup, PerRow, PerTensor, PerToken, Shape, groups_of
@@ -37,6 +37,26 @@ def moved(quantized: Quantized, move: Callable[[Tensor], Any]) -> Any:
         for part, of_each in zip(codes, groups, strict=True)
     ]
     return tree_unflatten(parts, spec)
+
+
+def moved_alone(quantized: Quantized, move: Callable[[Tensor], Any]) -> Any:
+    """move(codes) under the list of scales that there was, in its order, for blocks of the size that there was.
+
+    Raises ValueError where these are more blocks, or fewer.
+    """
+    qparams = quantized.qparams
+    granularity, count = qparams.scheme.granularity, qparams.scale.numel()
+
+    def of(codes: Tensor) -> Quantized:
+        shape = groups_of(granularity, tuple(codes.shape)).qparam_shape
+        if torch.Size(shape).numel() != count:
+            raise ValueError(
+                f"moved_scales is in_place and codes of shape {tuple(codes.shape)} have {torch.Size(shape).numel()} "
+                f"blocks of {granularity}, where there are {count} scales; use with_codes"
+            )
+        return Quantized(codes=codes, qparams=mapped(qparams, lambda tensor: tensor.reshape(shape), granularity))
+
+    return tree_map(of, move(quantized.codes))
 
 
 def mapped(qparams: QParams, function: Callable[[Tensor], Tensor], granularity: Granularity) -> QParams:

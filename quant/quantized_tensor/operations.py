@@ -12,8 +12,10 @@ from torch.utils._pytree import tree_leaves, tree_map
 
 from quant.codes import Quantized
 from quant.propagation import Propagation
-from quant.quantized_tensor.contract import Kind
-from quant.quantized_tensor.moved import mapped, moved
+from quant.quantized_tensor.decisions import Compared, LayoutCodes, MixedElementwise, MovedScales
+from quant.quantized_tensor.extremes import COMPARING, of_codes
+from quant.quantized_tensor.kinds import Kind
+from quant.quantized_tensor.moved import mapped, moved, moved_alone
 from quant.quantized_tensor.products import product
 
 if TYPE_CHECKING:
@@ -59,9 +61,10 @@ def carried_out(
     if not args and "input" in kwargs:  # the first argument by its name
         args, kwargs = (kwargs["input"],), {name: value for name, value in kwargs.items() if name != "input"}
     operands = [leaf for leaf in tree_leaves((list(args), dict(kwargs))) if isinstance(leaf, cls)]
-    contracts = {operand.contract.name: operand.contract for operand in operands}
+    contracts = dict.fromkeys(operand.contract for operand in operands)
     if len(contracts) > 1:
-        raise ValueError(f"the operands follow the contracts {' and '.join(contracts)}; one operation follows one")
+        names = " and ".join(contract.name for contract in contracts)
+        raise ValueError(f"the operands follow the contracts {names}; one operation follows one")
     call = Call(cls, function, _operation(function, args, kwargs), args, kwargs, operands[0])
     kind = operands[0].contract.kind_of(call.operation)
     if kwargs.get("out") is not None:
@@ -93,9 +96,19 @@ def _layout(call: Call) -> Any:
         return call.on_values()
     if any(isinstance(argument, torch.dtype) for argument in (*call.args, *call.kwargs.values())):
         raise ValueError(f"{call.operation} would read codes as numbers of another dtype; dequantize first")
-    rest = call.args[1:]
-    parts = moved(call.leader.quantized, lambda tensor: call.function(tensor, *rest, **call.kwargs))
-    return tree_map(call.leader.with_quantized, parts)
+    rest, leader = call.args[1:], call.leader
+    if leader.quantized.qparams.scale.numel() > 1 and call.operation not in STILL:
+        if leader.contract.layout_codes is LayoutCodes.REQUANTIZED:
+            return _quantized(leader, call.on_values())
+        move = moved if leader.contract.moved_scales is MovedScales.WITH_CODES else moved_alone
+    else:
+        move = moved
+    parts = move(leader.quantized, lambda tensor: call.function(tensor, *rest, **call.kwargs))
+    return tree_map(leader.with_quantized, parts)
+
+
+# Layout operations that leave every code where it is.
+STILL = ("clone", "contiguous", "detach", "data")
 
 
 def _device(call: Call) -> Any:
@@ -146,7 +159,7 @@ def _copy(call: Call) -> Any:
 def _requantize(call: Call) -> Any:
     first, *others = call.tensors()
     _refuse_mixed(call, (first, *others))
-    return _quantized(call.leader, call.on_values()) if isinstance(first, call.cls) else call.on_values()
+    return _quantized(call.leader, _values(call)) if isinstance(first, call.cls) else call.on_values()
 
 
 def _propagate(call: Call) -> Any:
@@ -179,8 +192,10 @@ def _product(call: Call) -> Any:
     return value if followed is None else _followed(followed, value)
 
 
-def _on_values(call: Call) -> Any:
-    return call.on_values()
+def _values(call: Call) -> Any:
+    """The function of the dequantized operands, but for comparisons under a contract that compares codes."""
+    compares_codes = call.operation in COMPARING and call.leader.contract.compared is Compared.CODES
+    return of_codes(call) if compares_codes else call.on_values()
 
 
 def _refuse(call: Call) -> Any:
@@ -195,7 +210,8 @@ def _refuse(call: Call) -> Any:
 def _refuse_mixed(call: Call, operands: Sequence[Tensor]) -> None:
     quantized = [isinstance(operand, call.cls) for operand in operands]
     starts_float = call.operation in STARTING_FLOAT and not quantized[0]
-    if call.leader.contract.refuses_mixed and not all(quantized) and not starts_float:
+    refuses = call.leader.contract.mixed_elementwise is MixedElementwise.REFUSED
+    if refuses and not all(quantized) and not starts_float:
         raise ValueError(
             f"{call.operation} was given a quantized and a float tensor, which the contract "
             f"{call.leader.contract.name} refuses; dequantize the one or quantize the other"
@@ -226,8 +242,8 @@ CARRIED_OUT: Mapping[Kind, Callable[[Call], Any]] = {
     Kind.REQUANTIZE: _requantize,
     Kind.PROPAGATE: _propagate,
     Kind.PRODUCT: _product,
-    Kind.INDEX: _on_values,
-    Kind.BOOL: _on_values,
-    Kind.FLOAT: _on_values,
+    Kind.INDEX: _values,
+    Kind.BOOL: Call.on_values,
+    Kind.FLOAT: Call.on_values,
     Kind.REFUSE: _refuse,
 }

@@ -13,7 +13,7 @@ from quant.fake import Operand
 from quant.mapping import ZeroPointDomain
 from quant.product import linear_product
 from quant.product_rules import ProductRules
-from quant.quantized_tensor.contract import Side
+from quant.quantized_tensor.decisions import FloatByQuantized, MixedProduct, MixedRules, ProductScheme
 
 if TYPE_CHECKING:
     from quant.quantized_tensor.tensor import QuantizedTensor
@@ -33,21 +33,27 @@ def product(cls: type[QuantizedTensor], left: Tensor, right: Tensor, bias: Tenso
     the right one dequantized, as the contract says. Raises ValueError for a product of codes whose scales do not leave
     the sum.
     """
-    if isinstance(right, cls) and not isinstance(left, cls) and right.contract.requantizes_float:
+    if (
+        isinstance(right, cls)
+        and not isinstance(left, cls)
+        and right.contract.float_by_quantized is FloatByQuantized.REQUANTIZED
+    ):
         left = right.requantized(left)
     if isinstance(left, cls) and isinstance(right, cls):
-        decides = left if left.contract.product_scheme is Side.LEFT else right
+        decides = left if left.contract.product_scheme is ProductScheme.LEFT else right
         dtype = decides.scheme.resolved_output_dtype(decides.dtype)
         return Product(_of_any_rank(left, right, bias, decides.scheme.product, dtype), decides)
     quantized, other = (left, right) if isinstance(left, cls) else (right, left)
     assert isinstance(quantized, cls)
     values = quantized.dequantize(other.dtype)
-    rules = quantized.contract.float_product or quantized.scheme.product
+    contract = quantized.contract
+    rules = ProductRules() if contract.mixed_rules is MixedRules.LIBRARY else quantized.scheme.product
     if rules.product_operands is d.ProductOperands.CODES:
         rules = GRADIENT_RULES
     dtype = quantized.scheme.resolved_output_dtype(other.dtype)
     a, b = (values, right) if quantized is left else (left, values)
-    return Product(_of_any_rank(a, b, bias, rules, dtype), quantized if quantized.contract.propagates_mixed else None)
+    value = _of_any_rank(a, b, bias, rules, dtype)
+    return Product(value, quantized if contract.mixed_product is MixedProduct.PROPAGATED else None)
 
 
 def _of_any_rank(a: Tensor, b: Tensor, bias: Tensor | None, rules: ProductRules, dtype: torch.dtype) -> Tensor:

@@ -15,6 +15,8 @@ from quant.granularity import Granularity
 from quant.mapping import Extent
 from quant.qparams import QParams, choose_qparams
 from quant.quantized_tensor.contract import ENGINE, Contract
+from quant.quantized_tensor.decisions import PackedAxis, RequantizedRange, SourceOrder
+from quant.quantized_tensor.memory import as_it_lies, unpacked_along_last
 from quant.quantized_tensor.operations import carried_out
 from quant.rule_sets import ENGINE_PRODUCT
 from quant.scheme import QuantScheme, TensorScheme
@@ -70,11 +72,22 @@ class QuantizedTensor(Tensor):
             scheme = QuantScheme(weight=scheme, product=ENGINE_PRODUCT)
         if not isinstance(scheme.weight.statistic, Own):
             raise ValueError(f"statistic is {scheme.weight.statistic}, and a tensor keeps no ranges; use Own()")
-        return cls(quantize(x, choose_qparams(x, scheme.weight)), scheme, x.dtype, contract)
+        return cls._made(x, scheme.weight, scheme, contract)
+
+    @classmethod
+    def _made(cls, x: Tensor, of: TensorScheme, scheme: QuantScheme, contract: Contract) -> QuantizedTensor:
+        """x quantized by `of`, with scales of its own, read in the order that the contract says."""
+        if contract.source_order is SourceOrder.MEMORY:
+            x = as_it_lies(x)
+        return cls(quantize(x, choose_qparams(x, of)), scheme, x.dtype, contract)
 
     def dequantize(self, dtype: torch.dtype | None = None) -> Tensor:
         """What the codes stand for, in `dtype` (None = this tensor's); as quant.dequantize. No gradient flows."""
-        return dequantize(self.quantized, self.dtype if dtype is None else dtype)
+        quantized = self.quantized
+        if self.contract.packed_axis is PackedAxis.LAST:
+            codes = unpacked_along_last(quantized.codes, quantized.qparams.scheme.bits)
+            quantized = replace(quantized, codes=codes)
+        return dequantize(quantized, self.dtype if dtype is None else dtype)
 
     @property
     def tensor_scheme(self) -> TensorScheme:
@@ -84,10 +97,11 @@ class QuantizedTensor(Tensor):
     def requantized(self, x: Tensor) -> QuantizedTensor:
         """A float tensor quantized by this tensor's scheme and contract, with scales of its own."""
         scheme, weight = self.scheme, self.tensor_scheme
-        if self.contract.recalibrates and weight.extent is not Extent.MIN_MAX:
+        extremes = self.contract.requantized_range is RequantizedRange.EXTREMES
+        if extremes and weight.extent is not Extent.MIN_MAX:
             weight = replace(weight, extent=Extent.MIN_MAX)
             scheme = replace(scheme, weight=replace(scheme.weight, extent=Extent.MIN_MAX))
-        return type(self)(quantize(x, choose_qparams(x, weight)), scheme, x.dtype, self.contract)
+        return self._made(x, weight, scheme, self.contract)
 
     def with_quantized(self, quantized: Quantized) -> QuantizedTensor:
         """Other codes and qparams under this tensor's scheme."""
