@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from quant import decisions as d
 from quant.granularity import PerAxis, PerRow, PerTensor, PerToken, Stacked
 from quant.legality import INPUT_DTYPES, INTEGER_DTYPES, names
-from quant.mapping import ZeroPointDomain
+from quant.mapping import Mapping, ZeroPointDomain
 from quant.propagation import Propagation
 from quant.statistic import Learned, Observed
 
@@ -57,6 +57,11 @@ def check_quant_scheme(scheme: QuantScheme) -> None:
             raise ValueError(
                 f"product_operands is codes and the weight's granularity is {granularity}: scales along k do not leave "
                 "the sum; use PerAxis(0), one scale an output channel"
+            )
+        if tensor.mapping is Mapping.STRETCHED:
+            raise ValueError(
+                f"product_operands is codes and the {side}'s mapping is stretched: its zero point -1/2 does not enter "
+                "an integer sum; use dequantized operands, or another mapping"
             )
         if tensor.zero_point_domain is ZeroPointDomain.FLOAT:
             raise ValueError(

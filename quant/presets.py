@@ -7,6 +7,8 @@ from typing import Any
 
 import torch
 
+from quant.burn.presets import burn_3042 as burn_3042
+from quant.burn.presets import burn_head as burn_head
 from quant.eps import EpsOf, EpsProperty, PropertyDtype
 from quant.granularity import Granularity, PerAxis, PerGroup, PerTensor, PerToken
 from quant.mapping import Extent, Mapping, ZeroPointDomain

@@ -25,7 +25,7 @@ from quant import (
     quantize_,
 )
 from quant.granularity import Stacked
-from suites.illegal_tensors import ENGINE, float_domain, rules, scheme
+from suites.illegal_tensors import ENGINE, float_domain, halves, rules, scheme
 
 CODES = ProductRules().with_values(product_operands="codes", accumulate="int32", bias_add="after_output_cast")
 PRODUCT = ProductRules()
@@ -90,6 +90,14 @@ ILLEGAL_LAYERS: list[tuple[str, Callable[[], object]]] = [
     (
         r"product_operands is codes and the weight's granularity is PerAxis\(axis=1\): scales along k",
         lambda: layer(scheme(granularity=PerToken()), weight=scheme(granularity=PerAxis(1))),
+    ),
+    (
+        "product_operands is codes and the weight's mapping is stretched",
+        lambda: layer(scheme(granularity=PerToken()), weight=halves(granularity=PerTensor())),
+    ),
+    (
+        "product_operands is codes and the activation's mapping is stretched",
+        lambda: layer(halves(granularity=PerToken())),
     ),
     (
         "product_operands is codes and the weight's zero_point_domain is float",

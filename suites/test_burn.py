@@ -18,11 +18,13 @@ from quant import (
     Packing,
     PerGroup,
     PerRow,
+    PerTensor,
     QuantScheme,
     choose_qparams,
     load_quantized,
     presets,
     quantize_,
+    rules_named,
     save_quantized,
 )
 from quant.burn import (
@@ -50,6 +52,7 @@ from quant.propagation import Propagation
 from suites.directed_groups import same_bits
 
 FP32 = torch.float32
+ENGINE = rules_named("engine")[0]
 LEVELS: tuple[Level, ...] = (TensorLevel(), BlockLevel((32,)), BlockLevel((2, 4)))
 
 
@@ -79,6 +82,20 @@ def test_presets_are_their_backends() -> None:
     ]
     assert [scheme.product.accumulate for scheme in made[:2]] == ["float32_sequential", "float16_sequential"]
     assert [scheme.weight.qmin for scheme in made] == [-127, -127, -128, -128, -128]
+
+
+def test_presets_are_found_under_every_rule_set() -> None:
+    """Burn's sets carry out what Burn's backends do; another set, the same tensors by its own decisions and product."""
+    assert (presets.burn_3042(), presets.burn_head()) == (burn_3042(), burn_head_ndarray())
+    assert presets.burn_3042(rules="burn_head_flex") == to_quant_scheme(BurnScheme(), "burn_head_flex")
+    for preset, operands in ((presets.burn_3042, 2), (presets.burn_head, 1)):
+        scheme = preset(rules="engine")
+        tensors = [tensor for tensor in (scheme.weight, scheme.activation) if tensor is not None]
+        assert len(tensors) == operands
+        assert {(tensor.qmax, tensor.granularity, tensor.rules) for tensor in tensors} == {(127, PerTensor(), ENGINE)}
+        assert scheme.product == rules_named("engine")[1]
+    with pytest.raises(ValueError, match="value is q8f"):
+        presets.burn_head(rules="burn_3042")
 
 
 HEAD = burn_head_ndarray(Value.Q4S, level=BlockLevel((32,)))
