@@ -11,13 +11,7 @@ from parity.formats import FLOATS, INTEGERS
 unhurried = settings(deadline=None)
 
 STORAGE = {8: torch.int8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
-DEVICES = [
-    "cpu",
-    pytest.param(
-        "cuda",
-        marks=[pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")],
-    ),
-]
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
 
 
 def of_bits(patterns: list[int], dtype_name: str) -> torch.Tensor:

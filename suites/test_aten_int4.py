@@ -61,7 +61,6 @@ def test_the_premerge_tier_holds_the_kernel_to_its_rules() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_the_cuda_kernel_reads_the_weights_that_tinygemm_cuda_states() -> None:
     weight = torch.randn(64, 256, generator=torch.Generator().manual_seed(1)).bfloat16()
     scheme = int4_weight_only(group_size=32, scale_dtype="model", rules="tinygemm_cuda").weight

@@ -20,8 +20,6 @@ from quant.granularity import groups_of
 from quant.mapping import Extent
 from quant.presets import int4_weight_only, int8_dynamic_int4_weight, int8_dynamic_intx_weight
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-
 
 def cells() -> list[Cell]:
     """Legal cells of the engine on CUDA, one of each configuration."""
@@ -60,7 +58,6 @@ def test_without_a_device_there_is_nothing_to_fuse() -> None:
 
 
 @pytest.mark.gpu
-@needs_cuda
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_stage_and_gradient_is_that_of_the_plain_path_on_cpu(preset: str, dtype: str) -> None:
@@ -105,7 +102,6 @@ def test_every_stage_and_gradient_is_that_of_the_plain_path_on_cpu(preset: str, 
 
 
 @pytest.mark.gpu
-@needs_cuda
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("shape", [(3, 40, 96), (5, 16384), (2, 7, 48)], ids=str)
 def test_shapes_that_fill_no_tile(dtype: torch.dtype, shape: tuple[int, ...]) -> None:

@@ -237,6 +237,12 @@ def test_every_linter_ignore_has_its_reason_on_the_line() -> None:
     assert not offenders
 
 
+def test_what_needs_a_gpu_says_so_by_its_marker_alone() -> None:
+    own_skip = re.compile(r"""skipif\(\s*not torch\.cuda|skip\(["']no CUDA""")
+    skipping = [path.name for path in (HOUSE / "suites").rglob("*.py") if own_skip.search(path.read_text())]
+    assert skipping == ["conftest.py"]
+
+
 def test_import_contract_names_every_plain_record_module() -> None:
     contracts = tomllib.loads((HOUSE / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
     (forbidden,) = (contract for contract in contracts if "reports" in contract.get("source_modules", ()))

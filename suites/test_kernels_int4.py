@@ -9,8 +9,6 @@ from torch import Tensor
 from kernels.int4_tiles import half_width, pack_tiles, unpack_tiles
 from suites.rationals import same_bits
 
-needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
-
 
 @pytest.mark.parametrize("half", [32, 64])
 def test_tiles_round_trip_and_lie_as_declared(half: int) -> None:
@@ -52,7 +50,6 @@ def dequantized(codes: Tensor, scale: Tensor, zero_point: Tensor, float_domain: 
 
 
 @pytest.mark.gpu
-@needs_cuda
 @pytest.mark.parametrize("float_domain", [False, True], ids=["int", "float"])
 @pytest.mark.parametrize("group", [32, 64, 128])
 def test_an_identity_reads_the_declared_weights(group: int, float_domain: bool) -> None:
@@ -65,7 +62,6 @@ def test_an_identity_reads_the_declared_weights(group: int, float_domain: bool) 
 
 
 @pytest.mark.gpu
-@needs_cuda
 @pytest.mark.parametrize("float_domain", [False, True], ids=["int", "float"])
 def test_rows_do_not_know_their_batch_and_keep_the_bound(float_domain: bool) -> None:
     from kernels.int4_matmul_triton import PARTS, int4_matmul

@@ -72,7 +72,6 @@ def test_cpu_bytes_are_those_of_aten_under_each_instruction_set(capability: str)
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize("tiles", [2, 4, 8])
 def test_tiled_words_are_those_of_aten(tiles: int) -> None:
     for shape in SHAPES:

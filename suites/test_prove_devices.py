@@ -31,7 +31,6 @@ def test_devices_that_are_not_here_are_refused() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 @pytest.mark.parametrize(
     ("flips", "values"),
     [
@@ -52,7 +51,6 @@ def test_eager_and_fused_proofs_on_cuda_are_those_of_the_cpu(flips: tuple[str, .
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 def test_cuda_lanes_follow_their_declaration() -> None:
     for step in Step:
         for domain in (INT, FLOAT):

@@ -177,8 +177,6 @@ def test_a_cast_model_computes_in_its_new_dtype(dtype: torch.dtype) -> None:
 
 @pytest.mark.gpu
 def test_a_moved_model_computes_on_its_new_device() -> None:
-    if not torch.cuda.is_available():
-        pytest.skip("no CUDA device here")
     x, model = numbers((3, 16), seed=9), wrapped(linear())
     expected = model(x)
     assert same_bits(copy.deepcopy(model).to("cuda")(x.cuda()).cpu(), expected)
