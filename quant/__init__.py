@@ -17,7 +17,7 @@ from quant.propagation import Propagation
 from quant.ptq import quantize_
 from quant.qat import convert, prepare
 from quant.qparams import QParams, choose_qparams
-from quant.quantized_tensor import QuantizedTensor
+from quant.quantized_tensor import QuantizedTensor, load_tensors, save_tensors
 from quant.rule_sets import rules_named
 from quant.rules import Rules
 from quant.save import save_quantized
@@ -61,10 +61,12 @@ __all__ = [
     "fake_quantize",
     "fused",
     "load_quantized",
+    "load_tensors",
     "prepare",
     "presets",
     "quantize",
     "quantize_",
     "rules_named",
     "save_quantized",
+    "save_tensors",
 ]

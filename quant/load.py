@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from quant.embedding import QuantizedEmbedding
 from quant.linear import QuantizedLinear
+from quant.safetensors_file import check_order, check_shared, opened, read_tensor
 from quant.saved_model import METADATA_KEY, LayerKind, QuantizedLayer, SavedLayer, SavedModel
 from quant.scheme import QuantScheme
 from quant.scheme_json import difference, encode
@@ -33,14 +33,8 @@ def load_quantized(model: nn.Module, path: str | Path, scheme: QuantScheme | Non
     version, unknown rules, another scheme, a layer that does not fit the model, and for tensors that are missing, that
     nothing needs, or that have another dtype or shape.
     """
-    path = Path(path)
-    try:
-        with safe_open(path, framework="pt") as file:
-            return _loaded(model, file, scheme)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path} is not read: {error}; only safetensors are, for a pickle can run code") from error
-    except ValueError as error:
-        raise ValueError(f"{path} is not loaded: {error}") from error
+    with opened(Path(path)) as file:
+        return _loaded(model, file, scheme)
 
 
 def _loaded(model: nn.Module, file: Any, scheme: QuantScheme | None) -> nn.Module:
@@ -56,7 +50,7 @@ def _loaded(model: nn.Module, file: Any, scheme: QuantScheme | None) -> nn.Modul
         made[module] = layer.made(own)
     expected = _expected(model, made)
     _check_tensors(expected, saved, file)
-    tensors = {name: _tensor(file, name, saved.order.get(name)) for name in file.keys()}  # noqa: SIM118 - a handle, not a dict
+    tensors = {name: read_tensor(file, name, saved.order.get(name)) for name in file.keys()}  # noqa: SIM118 - a handle, not a dict
     tensors |= {name: tensors[same] for name, same in saved.shared.items()}
     _fill(model, made, tensors)
     model, _ = swap_modules(model, made.get)
@@ -121,9 +115,7 @@ def _under(name: str, inner: str) -> str:
 
 def _check_tensors(expected: Mapping[str, Tensor], saved: SavedModel, file: Any) -> None:
     there = {*file.keys()}
-    dangling = [name for name, same in saved.shared.items() if same not in there or name in there]
-    if dangling:
-        raise ValueError(f"{dangling[0]} is the same as {saved.shared[dangling[0]]}, which the file does not hold")
+    check_shared(saved.shared, there)
     there |= {*saved.shared}
     for names, sentence in (
         (expected.keys() - there, "does not hold {}, which the model needs"),
@@ -135,8 +127,7 @@ def _check_tensors(expected: Mapping[str, Tensor], saved: SavedModel, file: Any)
     for name, value in expected.items():
         part = file.get_slice(saved.shared.get(name, name))
         order = saved.order.get(saved.shared.get(name, name), tuple(range(value.dim())))
-        if sorted(order) != list(range(value.dim())):
-            raise ValueError(f"{name} is said to lie in the order {order}, but it has {value.dim()} dimensions")
+        check_order(name, order, value.dim())
         shape = tuple(value.shape[i] for i in order)
         dtype = _dtype(part.get_dtype())
         if dtype != value.dtype or tuple(part.get_shape()) != shape:
@@ -145,15 +136,10 @@ def _check_tensors(expected: Mapping[str, Tensor], saved: SavedModel, file: Any)
             )
 
 
-def _tensor(file: Any, name: str, order: tuple[int, ...] | None) -> Tensor:
-    value: Tensor = file.get_tensor(name)
-    if order is None:
-        return value
-    back = sorted(range(len(order)), key=lambda i: order[i])
-    return value.permute(back)
-
-
-_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "BOOL": torch.bool}
+_DTYPES = {
+    **{"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16, "BOOL": torch.bool},
+    "F8_E4M3": torch.float8_e4m3fn,
+}
 
 
 def _dtype(name: str) -> torch.dtype | str:

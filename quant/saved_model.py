@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NoReturn
 
 import torch
 from torch import nn
@@ -13,7 +11,7 @@ from torch import nn
 from quant.embedding import QuantizedEmbedding
 from quant.linear import QuantizedLinear
 from quant.scheme import QuantScheme
-from quant.scheme_json import decode, encode
+from quant.scheme_json import parse, written
 from quant.stored import stored_codes
 from quant.switch import prepared_layers
 
@@ -85,19 +83,12 @@ class SavedModel:
 
     def text(self) -> str:
         """As JSON."""
-        return json.dumps(encode(self), allow_nan=False)
+        return written(self)
 
     @classmethod
     def parse(cls, text: str) -> SavedModel:
         """The description that `text` wrote. Raises ValueError for another version, and for what is not known here."""
-        try:
-            told = json.loads(text, parse_constant=_refuse_constant)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(f"its description is no JSON: {error}") from error
-        version = told.get("version") if isinstance(told, dict) else None
-        if version != VERSION or type(version) is not int:
-            raise ValueError(f"its version is {version!r}, and only version {VERSION} is known here")
-        return decode(told, cls, "the description")
+        return parse(text, cls, VERSION)
 
 
 def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
@@ -110,7 +101,3 @@ def quantized_layers(model: nn.Module) -> dict[str, QuantizedLayer]:
     if not found:
         raise ValueError("the model holds no quantized layer; call quantize_(model, scheme), or prepare and convert it")
     return found
-
-
-def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number")

@@ -6,11 +6,12 @@ A field, a kind or a value that is not known here is refused.
 
 from __future__ import annotations
 
+import json
 from dataclasses import MISSING, Field, fields, is_dataclass
 from enum import StrEnum
 from functools import lru_cache
 from types import NoneType, UnionType
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import torch
 
@@ -32,6 +33,23 @@ def encode(value: object) -> Json:
     if value is None or type(value) in (bool, int, float, str):
         return value
     raise ValueError(f"{value!r} is a {type(value).__name__}, which has no form in JSON")
+
+
+def written(description: object) -> str:
+    """What a file says of itself, as text. Raises ValueError for a number that JSON has not."""
+    return json.dumps(encode(description), allow_nan=False)
+
+
+def parse(text: str, kind: type[T], version: int) -> T:
+    """The description that `written` wrote. Raises ValueError for another version, and for what is not known here."""
+    try:
+        told = json.loads(text, parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"its description is no JSON: {error}") from error
+    found = told.get("version") if isinstance(told, dict) else None
+    if found != version or type(found) is not int:
+        raise ValueError(f"its version is {found!r}, and only version {version} is known here")
+    return decode(told, kind, "the description")
 
 
 def decode(text: Json, kind: type[T], at: str) -> T:
@@ -105,6 +123,10 @@ def _decode_dataclass(text: dict[str, Json], kinds: list[Any], at: str) -> Any:
         return kind(**values)
     except (TypeError, ValueError) as error:
         raise ValueError(f"{at} has no meaning: {error}") from error
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no number")
 
 
 def _required(field: Field[Any]) -> bool:

@@ -70,7 +70,7 @@ ALLOWED = {
     "quant/layouts/*": ("cast", "codes as the bytes of a kernel"),
     "quant/packing": ("cast", "codes as the bytes of a kernel"),
     "quant/load": ("cast", "to the device of the layer"),
-    "quant/save": ("cast", "to the cpu"),
+    "quant/safetensors_file": ("cast", "to the cpu"),
     "quant/subclass/shards": ("cast", "a gathered shard in its declared dtype"),
 }
 PARITY_ALLOWED = {

@@ -218,7 +218,7 @@ def test_what_is_no_such_file_is_refused(tmp_path: Path, file: Path) -> None:
 
 
 def test_what_cannot_be_saved_is_refused(file: Path) -> None:
-    with pytest.raises(ValueError, match=r"^save_quantized writes safetensors, but model.pt does not end in "):
+    with pytest.raises(ValueError, match=r"^what is saved is safetensors, but model.pt does not end in "):
         save_quantized(quantize_(Model(), DYNAMIC), "model.pt")
     with pytest.raises(ValueError, match=r"^the model holds no quantized layer; call quantize_\(model, scheme\)"):
         save_quantized(Model(), file)
@@ -236,7 +236,7 @@ def test_a_save_that_fails_leaves_the_old_file(file: Path, monkeypatch: pytest.M
     def full(*_: object) -> None:
         raise OSError("the disk is full")
 
-    monkeypatch.setattr("quant.save.save_file", full)
+    monkeypatch.setattr("quant.safetensors_file.save_file", full)
     with pytest.raises(OSError, match="the disk is full"):
         saved(file)
     assert file.read_bytes() == before

@@ -15,6 +15,7 @@ from quant.quantized_tensor.contract import (
     ENGINE,
     Contract,
 )
+from quant.quantized_tensor.file import load_tensors, save_tensors
 from quant.quantized_tensor.kinds import Kind
 from quant.quantized_tensor.tensor import QuantizedTensor
 
@@ -30,4 +31,6 @@ __all__ = [
     "Contract",
     "Kind",
     "QuantizedTensor",
+    "load_tensors",
+    "save_tensors",
 ]

@@ -11,11 +11,11 @@ from torch import Tensor, nn
 
 from quant.codes import Quantized, quantize
 from quant.dequantize import dequantize
-from quant.granularity import Granularity
 from quant.mapping import Extent
 from quant.qparams import QParams, choose_qparams
 from quant.quantized_tensor.contract import ENGINE, Contract
 from quant.quantized_tensor.decisions import PackedAxis, RequantizedRange, SourceOrder
+from quant.quantized_tensor.described import Described
 from quant.quantized_tensor.memory import as_it_lies, unpacked_along_last
 from quant.quantized_tensor.operations import carried_out
 from quant.rule_sets import ENGINE_PRODUCT
@@ -109,7 +109,7 @@ class QuantizedTensor(Tensor):
 
     def parts(self) -> tuple[Tensor, ...]:
         """The plain tensors that hold everything: codes, scale, and what else the rules keep."""
-        return tuple(_parts(self.quantized).values())
+        return tuple(parts_of(self.quantized).values())
 
     def __repr__(self, *, tensor_contents: Any = None) -> str:  # type: ignore[override]  # torch leaves its own untyped
         weight = self.tensor_scheme
@@ -126,30 +126,37 @@ class QuantizedTensor(Tensor):
         return copied
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
-        names, meta = self.__tensor_flatten__()
-        inner = dict(zip(names, self.parts(), strict=True))
-        return type(self).__tensor_unflatten__, (inner, meta, self.shape, self.stride())
+        return type(self).of_parts, (parts_of(self.quantized), self.described)
 
-    def __tensor_flatten__(self) -> tuple[list[str], tuple[QuantScheme, Granularity, torch.dtype, Contract]]:
+    @property
+    def described(self) -> Described:
+        """Everything but the numbers."""
         granularity = self.quantized.qparams.scheme.granularity
-        return [*_parts(self.quantized)], (self.scheme, granularity, self.dtype, self.contract)
+        return Described(scheme=self.scheme, granularity=granularity, dtype=self.dtype, contract=self.contract)
+
+    @classmethod
+    def of_parts(cls, parts: Mapping[str, Tensor], described: Described) -> QuantizedTensor:
+        """The tensor that has these parts and this description."""
+        values: dict[str, Any] = {name: parts.get(name) for name in PARTS if name != "codes"}
+        qparams = QParams(scheme=described.resolved, **values)
+        quantized = Quantized(codes=parts["codes"], qparams=qparams)
+        return cls(quantized, described.scheme, described.dtype, described.contract)
+
+    def __tensor_flatten__(self) -> tuple[list[str], Described]:
+        return [*parts_of(self.quantized)], self.described
 
     @classmethod
     def __tensor_unflatten__(
         cls,
         inner: Mapping[str, Tensor],
-        meta: tuple[QuantScheme, Granularity, torch.dtype, Contract],
+        meta: Described,
         outer_size: torch.Size,
         outer_stride: tuple[int, ...],
     ) -> QuantizedTensor:
-        scheme, granularity, dtype, contract = meta
-        resolved = replace(scheme.weight, granularity=granularity).resolved(dtype)
-        values: dict[str, Any] = {name: inner.get(name) for name in QPARAMS}
-        qparams = QParams(scheme=resolved, **values)
-        return cls(Quantized(codes=inner["codes"], qparams=qparams), scheme, dtype, contract)
+        return cls.of_parts(inner, meta)
 
     def __getattr__(self, name: str) -> Tensor:
-        parts = _parts(self.quantized) if name in ("codes", *QPARAMS) else {}
+        parts = parts_of(self.quantized) if name in PARTS else {}
         if name not in parts:
             raise AttributeError(f"a QuantizedTensor has no {name}")
         return parts[name]
@@ -177,9 +184,10 @@ class QuantizedTensor(Tensor):
         raise NotImplementedError(f"{func} reached a QuantizedTensor below the functions that its contract is about")
 
 
-QPARAMS = ("scale", "zero_point", "unrounded_scale", "minimum")
+PARTS = ("codes", "scale", "zero_point", "unrounded_scale", "minimum")
 
 
-def _parts(quantized: Quantized) -> dict[str, Tensor]:
-    values = {name: getattr(quantized.qparams, name) for name in QPARAMS}
-    return {"codes": quantized.codes} | {name: value for name, value in values.items() if value is not None}
+def parts_of(quantized: Quantized) -> dict[str, Tensor]:
+    """The plain tensors of codes and qparams by name, those that the rules keep."""
+    values = {name: getattr(quantized if name == "codes" else quantized.qparams, name) for name in PARTS}
+    return {name: value for name, value in values.items() if value is not None}
