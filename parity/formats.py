@@ -50,6 +50,12 @@ class FloatFormat:
         return sign * ldexp(significand, max(e, 1) - self.bias - self.mantissa_bits)
 
 
+def hexadecimal(number: float) -> str:
+    """`0x1.8p-3`: the number exactly, without the zeros that say nothing; inf and nan by name."""
+    digits, p, exponent = number.hex().partition("p")
+    return f"{digits.rstrip('0').rstrip('.') if p else digits}{p}{exponent}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class IntegerFormat:
     """value = the pattern, less 2^width where the format is signed and the top bit is set."""

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from parity.backends.functions import Functions
 from parity.proof import Proof, read_proofs, write_proof
+from parity.proving.block import Block
 from parity.proving.claim import Claim, Step
 from parity.proving.claims import claims_of
 from parity.proving.counter import LanesCounter
@@ -21,7 +22,7 @@ from parity.proving.operands import finite_values, positive_scales, telling_zero
 from parity.proving.oracle_counter import oracle_counter
 from parity.proving.party import Party, black_box, other_party, party_of
 from parity.proving.prove import counter_for, prove
-from parity.proving.space import Block, space_of
+from parity.proving.space import space_of
 from parity.proving.sweep import swept
 from parity.setting import Environment
 from parity.whole_file import StoreError

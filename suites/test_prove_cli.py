@@ -49,7 +49,7 @@ def test_words_that_name_nothing_are_refused(tmp_path: Path) -> None:
         assert "engine and engine are the same rules" in refused("prove", "engine", "--against", "engine")
         assert "code_division is 'x'; its values are" in refused("prove", "code_division=x")
         assert "torchao and inductor are two rule sets" in refused("prove", "torchao", "inductor", "code_dtype=input")
-        assert "dtype is 'fp32'; only bf16 and fp16" in refused("prove", "code_dtype=input", "--dtype", "fp32")
+        assert "dtype is 'fp64'; only bf16 and fp16" in refused("prove", "code_dtype=input", "--dtype", "fp64")
         assert "zero point 9 is not in the grid [-8, 7]" in refused("prove", "code_dtype=input", "--zero-point", "9")
         assert "--zero-point 'x' is no whole number" in refused("prove", "code_dtype=input", "--zero-point", "x")
         assert "'codes' is none of quantize, fake_quantize" in refused("prove", "--step", "codes")

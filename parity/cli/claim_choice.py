@@ -23,12 +23,13 @@ def chosen_claims(
     step: str | None,
     dtype: str | None,
     scale: str | None,
+    at_scale: str | None,
     domain: str | None,
     bits: str | None,
     zero_point: str | None,
     mapping: str | None,
 ) -> tuple[Claim, ...]:
-    """Without a field and without `against`, those of a set's own claims that have the values given; else one of each.
+    """Without a field, `against` and scales, those of a set's own claims that have the values given; else one of each.
 
     Raises ValueError for names there are not, and where nothing is left.
     """
@@ -36,7 +37,8 @@ def chosen_claims(
     dtypes, widths = _list(dtype), [_whole(text, "--bits") for text in _list(bits)]
     steps = [] if step is None else [Step(_one_of(step, Step))]
     mappings = [] if mapping is None else [Mapping(_one_of(mapping, Mapping))]
-    if against is None and not any("=" in rule for rule in rules):
+    scales = tuple(_number(text) for text in _list(at_scale))
+    if against is None and not scales and not any("=" in rule for rule in rules):
         claims = tuple(
             claim
             for claim in claims_of(party_of(rules, _ENGINE), tier)
@@ -51,7 +53,7 @@ def chosen_claims(
         if not claims:
             raise ValueError(f"no claim of the {tier} tier has these values; --tier nightly has more")
         return claims
-    held_against = _ENGINE if against is None else against
+    held_against = (_ENGINE if any("=" in rule for rule in rules) else Path.ORACLE) if against is None else against
     party = party_of([*_base(rules, held_against), *rules], _ENGINE)
     other = other_party(held_against, party)
     return tuple(
@@ -61,6 +63,7 @@ def chosen_claims(
             b=other,
             dtype=each,
             scale=each if scale is None else scale,
+            scales=scales,
             domain=zone,
             bits=width,
             zero_points=_zero_points(zero_point or "0", zone, width),
@@ -95,6 +98,14 @@ def _whole(text: str, option: str) -> int:
         return int(text)
     except ValueError:
         raise ValueError(f"{option} {text!r} is no whole number") from None
+
+
+def _number(text: str) -> float:
+    """A float by its hexadecimal or its decimal name."""
+    try:
+        return float.fromhex(text) if "x" in text.lower() else float(text)
+    except ValueError:
+        raise ValueError(f"--at-scale {text!r} is no number; write 0x1.8p-3 or 0.1875") from None
 
 
 def _one_of(text: str, members: type[Step] | type[ZeroPointDomain] | type[Mapping]) -> str:

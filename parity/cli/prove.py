@@ -1,4 +1,4 @@
-"""`parity prove [RULE ...]`: whether two ways to quantize agree on every 16-bit operand there is."""
+"""`parity prove [RULE ...]`: whether two ways to quantize agree on every operand there is."""
 
 from __future__ import annotations
 
@@ -27,6 +27,7 @@ Examples:
   parity prove torchao --against stored --step fake_quantize --domain none
   parity prove torchao --against backend:torchao         the set against the package itself
   parity prove rescale_dtype=float64 --step dequantize --against engine --zero-point all
+  parity prove engine --dtype fp32 --at-scale 0x1.8p-3   all 4,278,190,080 finite inputs
   parity prove --list                                    the proofs of the newest run
 """
 
@@ -44,8 +45,14 @@ def prove_rules(
         ),
     ] = None,
     step: Annotated[str | None, typer.Option(help="quantize, fake_quantize, dequantize or choose_qparams.")] = None,
-    dtype: Annotated[str | None, typer.Option(metavar="DTYPE,...", help="bf16, fp16: of the input.")] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="DTYPE,...", help="bf16, fp16, fp32 (with --at-scale): of the input.")
+    ] = None,
     scale: Annotated[str | None, typer.Option(metavar="DTYPE", help="Of the stored scale; else the input's.")] = None,
+    at_scale: Annotated[
+        str | None,
+        typer.Option(metavar="S,...", help="These scales alone, 0x1.8p-3 or 0.1875; else every positive one."),
+    ] = None,
     domain: Annotated[str | None, typer.Option(metavar="DOMAIN,...", help="int, float, none.")] = None,
     bits: Annotated[str | None, typer.Option(metavar="N,...", help="Bits of the codes.")] = None,
     zero_point: Annotated[
@@ -62,9 +69,10 @@ def prove_rules(
     ] = False,
     as_json: Json = False,
 ) -> ExitCode:
-    """Hold every 16-bit operand against a claim, and keep the proof or the refutation. Exits 1 when one is refuted.
+    """Hold every operand against a claim, and keep the proof or the refutation. Exits 1 when one is refuted.
 
     A RULE that is a field is tried on the rule set it is held against; a rule set alone is held against the oracle.
+    16-bit inputs meet every scale, all of fp32's a few scales.
     """
     directory = _directory(run)
     if only_list:
@@ -78,6 +86,7 @@ def prove_rules(
         step=step,
         dtype=dtype,
         scale=scale,
+        at_scale=at_scale,
         domain=domain,
         bits=bits,
         zero_point=zero_point,

@@ -1,4 +1,4 @@
-"""A claim: two parties give the same bits at one step, for every operand of a 16-bit dtype."""
+"""A claim: two parties give the same bits at one step, for every operand of a dtype."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from parity.formats import hexadecimal
 from parity.proving.operands import ENUMERABLE
 from parity.proving.party import Party, Path
 from parity.schemes import DTYPES
@@ -28,11 +29,12 @@ class Step(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """dtype, scale = short names of 16-bit floats, of the input (and output) and of the stored scale.
+    """dtype, scale = short names of floats, of the input (and output) and of the stored scale.
 
-    zero_points = codes; in the FLOAT domain the zero point of code k is R(k * scale), in units that follow the scale.
-    mapping acts in CHOOSE_QPARAMS alone. Raises ValueError for a dtype that cannot be enumerated, for a zero point
-    beyond the grid, and for a scheme without meaning.
+    scales = the values of the scale; none stands for every positive finite one of a 16-bit dtype. fp32 has too many
+    scales to try them all, and inputs enough for a few of them. zero_points = codes; in the FLOAT domain the zero point
+    of code k is R(k * scale), in units that follow the scale. mapping acts in CHOOSE_QPARAMS alone. Raises ValueError
+    for a dtype that cannot be enumerated, for a zero point beyond the grid, and for a scheme without meaning.
     """
 
     step: Step
@@ -40,15 +42,14 @@ class Claim:
     b: Party
     dtype: str = "bf16"
     scale: str = "bf16"
+    scales: tuple[float, ...] = ()
     domain: ZeroPointDomain = ZeroPointDomain.INT
     bits: int = 4
     zero_points: tuple[int, ...] = (0,)
     mapping: Mapping = Mapping.SYMMETRIC
 
     def __post_init__(self) -> None:
-        for name, dtype in (("dtype", self.dtype), ("scale", self.scale)):
-            if DTYPES.get(dtype) not in ENUMERABLE:
-                raise ValueError(f"{name} is {dtype!r}; only bf16 and fp16 have few enough values to try them all")
+        self._check_dtypes()
         if replace(self.a, name=self.b.name) == self.b:
             raise ValueError(
                 f"{self.a.name} and {self.b.name} are the same rules, so there is nothing to prove; name a decision, "
@@ -61,6 +62,25 @@ class Claim:
             raise ValueError(f"zero point {beyond[0]} is not in the grid [{self.grid[0]}, {self.grid[1]}]")
         for party in (self.a, self.b):
             self.scheme(party)
+
+    def _check_dtypes(self) -> None:
+        choosing = self.step is Step.CHOOSE_QPARAMS
+        for name, dtype in (("dtype", self.dtype), ("scale", self.scale)):
+            if DTYPES.get(dtype) in ENUMERABLE:
+                continue
+            if dtype != "fp32" or (choosing and name == "dtype"):
+                raise ValueError(f"{name} is {dtype!r}; only bf16 and fp16 have few enough values to try them all")
+            if not (self.scales or choosing):
+                raise ValueError(
+                    f"{name} is 'fp32', whose scales are too many to try them all; name some, as --at-scale 0x1.8p-3,1"
+                )
+        if self.scales and choosing:
+            raise ValueError(f"the step {self.step} makes scales of its own; leave --at-scale out")
+        for scale in self.scales:
+            stored = torch.tensor(scale, dtype=torch.float64).to(self.scale_dtype).item()
+            if not (0 < scale == stored < torch.inf):
+                nearest = hexadecimal(stored)
+                raise ValueError(f"scale {scale!r} is no positive finite {self.scale}; the nearest is {nearest}")
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -107,6 +127,8 @@ class Claim:
             parts.append(self.mapping.value)
         elif self.domain is not ZeroPointDomain.NONE:
             parts.append(f"z:{_span(self.zero_points)}")
+        if self.scales:
+            parts.append(f"s:{'+'.join(map(hexadecimal, self.scales))}")
         return f"{self.step}:{self.a.name}~{self.b.name}:{','.join(parts)}"
 
 

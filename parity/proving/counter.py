@@ -12,10 +12,11 @@ from typing import Protocol
 
 from torch import Tensor
 
+from parity.proving.block import Block, Space
 from parity.proving.claim import Claim
 from parity.proving.lane import Lane, lane_of, unlike
 from parity.proving.party import Path
-from parity.proving.space import Block, Space, space_of
+from parity.proving.space import space_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

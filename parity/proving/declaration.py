@@ -17,9 +17,9 @@ from parity.oracle.dequantize import dequantized, result_format
 from parity.oracle.encoding import decode, encode
 from parity.oracle.scale import Scales, scales_of
 from parity.oracle.zero_point import ZeroPoint, integers_of, zero_point_of
+from parity.proving.block import Block
 from parity.proving.claim import Claim, Step
 from parity.proving.lane import Results
-from parity.proving.space import Block
 from quant import decisions as d
 
 
@@ -79,7 +79,7 @@ class Declaration:
         """The block's scales and zero points, as the steps after their choice read them."""
         assert block.scale is not None
         scale = decode(block.scale)
-        scales = Scales(low=None, high=None, unrounded=None, stored=scale)
+        scales = Scales(low=None, high=None, unrounded=None, stored=scale, effective=scale)
         if block.zero_point is None:
             return scales, None
         floating = block.zero_point.is_floating_point()

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from parity.proving.block import Block, Space
 from parity.proving.claim import Claim
 from parity.proving.counter import Tally, by_slice
 from parity.proving.declaration import Declaration
 from parity.proving.lane import Lane, lane_of, unlike
-from parity.proving.space import Block, Space, space_of
+from parity.proving.space import space_of
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

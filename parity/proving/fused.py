@@ -8,12 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from torch import Tensor
-
 from parity.proving.claim import Claim, Step
 from parity.proving.counter import LanesCounter, Tally
-from parity.proving.operands import finite_values, positive_scales
 from parity.proving.party import Party, Path
+from parity.proving.space import Grid
 from quant import ZeroPointDomain
 from quant import decisions as d
 from quant.computed import code_dtype_of
@@ -29,8 +27,7 @@ _NAN_CODES: Final = (d.NanCode.ZERO, d.NanCode.QMIN, d.NanCode.QMAX)
 class FusedCounter:
     """Counts operands of quantize claims; where any differ, the eager lanes say in which slices."""
 
-    inputs: Tensor
-    scales: Tensor
+    space: Grid
     claim: Claim
     a: CodeRule
     b: CodeRule
@@ -47,22 +44,21 @@ class FusedCounter:
         missing = missing_triton()
         if missing is not None:
             raise ValueError(f"{DEVICE} cannot run here: {missing}; use --device cpu")
-        scales = positive_scales(claim.scale_dtype).cuda()
+        space = Grid.of(claim, "cuda")
         return cls(
-            inputs=finite_values(claim.torch_dtype).cuda(),
-            scales=scales,
+            space=space,
             claim=claim,
             a=code_rule(claim, claim.a),
             b=code_rule(claim, claim.b),
             eager=LanesCounter.of(claim, "cuda"),
-            grain=len(scales),
+            grain=space.slices,
         )
 
     def count(self, part: range) -> Tally:
         """Raises ArithmeticError where the kernel and the eager lanes count differently."""
         found = sum(self._differing(part, zero_point) for zero_point in self.claim.zero_points)
         if not found:
-            return Tally(pairs=len(part) * len(self.inputs) * len(self.claim.zero_points))
+            return Tally(pairs=len(part) * self.space.inputs.size * len(self.claim.zero_points))
         tally = self.eager.count(part)
         if tally.n_different != found:
             raise ArithmeticError(
@@ -76,11 +72,12 @@ class FusedCounter:
 
         qmin, qmax = self.claim.grid
         nan = dict(zip(_NAN_CODES, (0, qmin, qmax), strict=True))[self.claim.a.rules.nan_code]
-        scales = self.scales[part.start : part.stop]
-        found, _ = count_pairs(
-            self.inputs, scales, self.a, self.b, zero_point=zero_point, qmin=qmin, qmax=qmax, nan_code=float(nan)
+        return sum(
+            count_pairs(
+                inputs, scales, self.a, self.b, zero_point=zero_point, qmin=qmin, qmax=qmax, nan_code=float(nan)
+            )[0]
+            for inputs, scales in self.space.tiles(part)
         )
-        return found
 
 
 def code_rule(claim: Claim, party: Party) -> CodeRule:

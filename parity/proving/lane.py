@@ -11,9 +11,9 @@ from torch import Tensor
 
 from parity.backends.functions import Functions
 from parity.bits import bits, storage
+from parity.proving.block import Block
 from parity.proving.claim import Claim, Step
 from parity.proving.party import Party, Path
-from parity.proving.space import Block
 from quant import QParams, Quantized, choose_qparams, dequantize, quantize
 from quant.fake import fake_operand, quantized_operand
 from quant.scheme import ResolvedScheme

@@ -1,7 +1,9 @@
-"""Every operand there is: the finite values of a 16-bit dtype, its positive scales, and the zero points of a grid."""
+"""Every operand there is: the finite values of a float dtype, its positive scales, and the zero points of a grid."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Final
 
 import torch
@@ -11,6 +13,44 @@ from parity.bits import dtype_name
 from parity.formats import FLOATS
 
 ENUMERABLE: Final = (torch.bfloat16, torch.float16)
+
+# Inputs of float32 that are run at once; a part of its 2 * 255 * 2^23 finite values on either side of zero.
+_PART: Final = {"cpu": 2**16, "cuda": 2**23}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Inputs:
+    """What is held against every scale: parts of `size` values each, part(0) to part(parts - 1), ascending."""
+
+    noun: str
+    size: int
+    parts: int
+    part: Callable[[int], Tensor]
+
+    @property
+    def total(self) -> int:
+        return self.size * self.parts
+
+    @classmethod
+    def at_once(cls, noun: str, values: Tensor) -> Inputs:
+        """All of them in one part."""
+        return cls(noun=noun, size=len(values), parts=1, part=lambda _: values)
+
+    @classmethod
+    def finite(cls, dtype: torch.dtype, device: str) -> Inputs:
+        """Each finite value of a dtype once, on a device: a 16-bit one's at once, float32's in parts made as needed."""
+        noun = f"finite {dtype_name(dtype)} inputs"
+        if dtype in ENUMERABLE:
+            return cls.at_once(noun, finite_values(dtype).to(device))
+        size, magnitudes = _PART[device], FLOATS[dtype_name(torch.float32)].largest
+        assert magnitudes % size == 0, "a part must not lie on both sides of zero"
+
+        def part(i: int) -> Tensor:
+            ranks = torch.arange(i * size - magnitudes, (i + 1) * size - magnitudes, dtype=torch.int32, device=device)
+            # The ranks below zero are -1 - m of the negative magnitudes m, whose patterns have the sign bit on top.
+            return (ranks if i * size >= magnitudes else ~ranks | torch.iinfo(torch.int32).min).view(torch.float32)
+
+        return cls(noun=noun, size=size, parts=2 * magnitudes // size, part=part)
 
 
 def finite_values(dtype: torch.dtype) -> Tensor:

@@ -12,13 +12,13 @@ import torch
 from torch import Tensor
 
 from parity.bits import storage
+from parity.proving.block import Block
 from parity.proving.claim import Claim, Step
 from parity.proving.counter import Counter, Tally, by_slice
 from parity.proving.every import EveryCounter
 from parity.proving.lane import Lane, unlike
 from parity.proving.operands import finite_values
 from parity.proving.runs import RunsCounter
-from parity.proving.space import Block
 from quant import Mapping, ZeroPointDomain
 from quant import decisions as d
 

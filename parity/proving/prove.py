@@ -6,21 +6,21 @@ from datetime import UTC, datetime
 from time import perf_counter
 
 import torch
-from torch import Tensor
 
 from parity.backends.engine import missing_device
 from parity.bits import dtype_name
 from parity.environment import environment
 from parity.proof import Proof, Witness
+from parity.proving.block import BLOCK, Space, told
 from parity.proving.claim import Claim, Step
 from parity.proving.counter import Counter, LanesCounter, Tally
 from parity.proving.declaration import Declaration
 from parity.proving.fused import DEVICE, FusedCounter
 from parity.proving.lane import Lane, Results, lane_of, unlike
-from parity.proving.operands import infinite_reciprocals, positive_scales
+from parity.proving.operands import infinite_reciprocals
 from parity.proving.oracle_counter import oracle_counter
 from parity.proving.party import Party, Path
-from parity.proving.space import BLOCK, Space, space_of
+from parity.proving.space import Grid, space_of
 from parity.proving.sweep import Progress, swept
 
 _NAMES = {
@@ -64,7 +64,7 @@ def prove(
         method=counter.method,
         pairs=tally.pairs,
         n_different=tally.n_different,
-        parts=_parts(claim, tally),
+        parts=_parts(space, tally),
         witness=witness,
         device=counter.device,
         seconds=round(perf_counter() - began, 3),
@@ -93,8 +93,8 @@ def _witness(claim: Claim, space: Space, chosen: int) -> Witness:
         mask = unlike(*results)
         if mask is not None:
             row, column = mask.nonzero()[0].tolist()
-            told = [_told(claim.step, result, row, column) for result in results]
-            return Witness(operands=space.operands(block, (row, column)), a=told[0], b=told[1])
+            a, b = (_results(claim.step, result, row, column) for result in results)
+            return Witness(operands=space.operands(block, (row, column)), a=a, b=b)
     raise AssertionError(f"slice {chosen} of {claim.id} differed once and does not again")
 
 
@@ -102,23 +102,17 @@ def _party_lane(claim: Claim, party: Party) -> Lane:
     return Declaration.of(claim) if party.path is Path.ORACLE else lane_of(claim, party)
 
 
-def _told(step: Step, results: Results, row: int, column: int) -> dict[str, str]:
-    return {name: _text(stage[row, column]) for name, stage in zip(_NAMES[step], results, strict=False)}
+def _results(step: Step, results: Results, row: int, column: int) -> dict[str, str]:
+    return {name: told(stage[row, column].item()) for name, stage in zip(_NAMES[step], results, strict=False)}
 
 
-def _text(element: Tensor) -> str:
-    value = element.item()
-    return value.hex() if isinstance(value, float) else str(value)
-
-
-def _parts(claim: Claim, tally: Tally) -> tuple[tuple[str, int], ...]:
+def _parts(space: Space, tally: Tally) -> tuple[tuple[str, int], ...]:
     """Of the differing operands, those at scales whose reciprocal is beyond a dtype that it may be rounded to."""
-    if claim.step in (Step.DEQUANTIZE, Step.CHOOSE_QPARAMS):
+    if not isinstance(space, Grid) or space.claim.step is Step.DEQUANTIZE:
         return ()
-    scales = positive_scales(claim.scale_dtype)
     parts: list[tuple[str, int]] = []
-    for dtype in dict.fromkeys((torch.float32, claim.scale_dtype)):
-        infinite = infinite_reciprocals(scales, dtype)
+    for dtype in dict.fromkeys((torch.float32, space.claim.scale_dtype)):
+        infinite = infinite_reciprocals(space.scales.cpu(), dtype)
         count = sum(n for i, n in tally.differing if infinite[i])
         if count and (not parts or count != parts[-1][1]):
             parts.append((f"1/scale overflows {dtype_name(dtype)}", count))

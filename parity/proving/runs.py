@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from parity.bits import bits, storage
+from parity.proving.block import Block
 from parity.proving.claim import Claim
 from parity.proving.counter import Tally
 from parity.proving.every import EveryCounter
-from parity.proving.space import Block
 from quant import decisions as d
 
 
@@ -65,7 +65,7 @@ class RunsCounter:
         pairs, ends = 0, []
         for block in self.every.space.blocks(part):
             pairs += block.pairs
-            ends.append(_ends(block, self.every.ran(block)[0]))
+            ends.append(_ends(block, self.every.lane(block)[0]))
         refuted = self._refuted(_joined(ends))
         in_full = (block for i in refuted for block in self.every.space.blocks(range(i, i + 1)))
         return Tally.of(pairs, (found for block in in_full for found in self.every.of_block(block)))
@@ -79,9 +79,8 @@ class RunsCounter:
 
 def _ends(block: Block, found: Tensor) -> Ends:
     """The first and the last element of every run of a block."""
-    block = block.on_cpu()
     raw = storage(found)
-    starts = torch.ones(raw.shape, dtype=torch.bool)
+    starts = torch.ones(raw.shape, dtype=torch.bool, device=raw.device)
     torch.ne(raw[:, 1:], raw[:, :-1], out=starts[:, 1:])
     row, first = starts.nonzero().unbind(1)
     last = torch.cat([first[1:] - 1, first.new_full((1,), raw.shape[1] - 1)])
@@ -89,15 +88,15 @@ def _ends(block: Block, found: Tensor) -> Ends:
     rows, columns = row.repeat_interleave(2), torch.stack([first, last], 1).flatten()
     assert block.scale is not None
     return Ends(
-        slices=rows + block.first,
+        slices=(rows + block.first).cpu(),
         block=Block(
             first=0,
             slices=len(rows),
             values=block.values[rows, columns].unsqueeze(1),
             scale=block.scale[rows],
             zero_point=None if block.zero_point is None else block.zero_point[rows],
-        ),
-        found=found[rows, columns].unsqueeze(1),
+        ).on_cpu(),
+        found=found[rows, columns].unsqueeze(1).cpu(),
     )
 
 

@@ -1,0 +1,66 @@
+"""A block: operands that are run at once; and what every space of operands can tell of its blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final, Protocol
+
+from torch import Tensor
+
+from parity.formats import hexadecimal
+
+# Elements a block: a row of 16-bit inputs; temporaries even of fp64 then fit the second-level cache of a core.
+BLOCK: Final = {"cpu": 2**16, "cuda": 2**25}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Block:
+    """`slices` of them from `first` on: inputs or codes as values [rows, n], with scale and zero_point [rows, 1].
+
+    Of pairs, values are [2, n] and there is no scale; zero_point is None in the NONE domain as well.
+    """
+
+    first: int
+    slices: int
+    values: Tensor
+    scale: Tensor | None = None
+    zero_point: Tensor | None = None
+
+    @property
+    def pairs(self) -> int:
+        """Operands that the block holds."""
+        return self.values.shape[1] if self.scale is None else self.values.numel()
+
+    def on_cpu(self) -> Block:
+        """The same block in the CPU's memory."""
+        parts = {
+            name: part.cpu() for name in ("values", "scale", "zero_point") if (part := getattr(self, name)) is not None
+        }
+        return replace(self, **parts)
+
+
+class Space(Protocol):
+    """Every operand of a claim."""
+
+    @property
+    def slices(self) -> int: ...
+    @property
+    def sentence(self) -> str:
+        """What is covered, with its counts."""
+        ...
+
+    @property
+    def not_covered(self) -> tuple[str, ...]: ...
+    def blocks(self, part: range) -> Iterator[Block]:
+        """The operands of some slices."""
+        ...
+
+    def operands(self, block: Block, index: tuple[int, int]) -> dict[str, str]:
+        """Those of one element of a block's result, by name, floats in hexadecimal."""
+        ...
+
+
+def told(value: float) -> str:
+    """A float in hexadecimal, an integer as it is."""
+    return hexadecimal(value) if isinstance(value, float) else str(value)
