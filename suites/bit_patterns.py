@@ -1,5 +1,7 @@
 """Tensors written down bit for bit, and hypothesis' ways to draw them."""
 
+import os
+
 import pytest
 import torch
 from hypothesis import settings
@@ -12,6 +14,17 @@ unhurried = settings(deadline=None)
 
 STORAGE = {8: torch.int8, 16: torch.int16, 32: torch.int32, 64: torch.int64}
 DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)]
+# Where a kernel of Triton runs.
+TRITON_DEVICES = [
+    pytest.param("cuda", marks=pytest.mark.gpu),
+    pytest.param(
+        "cpu",
+        id="interpreted",
+        marks=pytest.mark.skipif(
+            os.environ.get("TRITON_INTERPRET") != "1", reason="TRITON_INTERPRET=1 runs Triton's kernels on cpu"
+        ),
+    ),
+]
 
 
 def of_bits(patterns: list[int], dtype_name: str) -> torch.Tensor:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from kernels import code_product, sequential_product
-from suites.bit_patterns import unhurried
+from suites.bit_patterns import TRITON_DEVICES, of_bits, unhurried
 from suites.rationals import rounded, same_bits
 
 
@@ -54,6 +54,24 @@ def test_every_step_is_rounded_as_declared(
         torch.stack([x, 2 * x]), w, accumulate_dtype=accumulate_dtype, fused=fused, bias=bias, out_dtype=out
     )
     assert same_bits(together[0], actual)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")  # numpy's, where the interpreter meets infinities
+@pytest.mark.parametrize("device", TRITON_DEVICES)
+@pytest.mark.parametrize("fused", [False, True], ids=["apart", "fused"])
+@pytest.mark.parametrize("name", ["float32", "bfloat16", "float16"])
+def test_tritons_accumulator_has_the_bits_of_the_plain_one(name: str, fused: bool, device: str) -> None:
+    if device == "cpu" and fused and name != "float16":
+        pytest.skip("the interpreter's fma rounds twice, which products of two float16 do not show")
+    from kernels.sequential_product_triton import sums
+
+    dtype, generator, random = getattr(torch, name), torch.Generator().manual_seed(1), Random(name)
+    for m, n, k in ((1, 1, 1), (3, 33, 17), (40, 5, 64), (2, 3, 0)):
+        x, w = (torch.randn(shape, generator=generator).to(dtype) for shape in ((2, m, k), (n, k)))
+        x[1, 0] = of_bits([random.getrandbits(x.element_size() * 8) for _ in range(k)], name)
+        x[0, 0], w[0] = torch.finfo(dtype).tiny, -torch.finfo(dtype).tiny  # fused, these sum to -0 in float32
+        expected = sequential_product(x, w, accumulate_dtype=torch.float32, fused=fused, out_dtype=torch.float32)
+        assert same_bits(sums(x.to(device), w.to(device), fused).cpu(), expected)
 
 
 def test_order_and_fusion_matter_here() -> None:
