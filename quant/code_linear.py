@@ -13,6 +13,7 @@ from quant.granularity import groups_of
 from quant.product import finish, with_gradient
 from quant.product_rules import ProductRules
 from quant.quotient import scale_in_use, zero_point_in_use
+from quant.scale import readable
 
 # What gradients are computed by, since codes have none: the exact products of the dequantized operands.
 GRADIENT_RULES = ProductRules(accumulate=d.Accumulate.EXACT)
@@ -38,7 +39,7 @@ def code_linear_product(x: Operand, w: Operand, bias: Tensor | None, rules: Prod
         else:
             total = (total * w_scale) * x_scale
         if rules.product_output is d.ProductOutput.PROMOTED:
-            scales = torch.promote_types(x.qparams.scale.dtype, w.qparams.scale.dtype)
+            scales = torch.promote_types(*(readable(side.qparams.effective_scale).dtype for side in (x, w)))
             dtype = torch.promote_types(torch.float32, scales)
         output = finish(total, bias, rules, dtype).reshape(*x.codes.shape[:-1], w.codes.shape[-2])
     return with_gradient(output, x.dequantized, w.dequantized, bias, GRADIENT_RULES)

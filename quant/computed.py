@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kernels.narrow import E4M3
 from quant import decisions as d
 from quant.mapping import ZeroPointDomain
 
@@ -43,16 +44,26 @@ def qparam_dtype_of(scheme: TensorScheme, dtype: torch.dtype) -> torch.dtype:
     return torch.float32 if scheme.rules.qparam_dtype is d.QparamDtype.FLOAT32 else torch.float64
 
 
+def read_scale_dtype(scale_dtype: torch.dtype, global_scale_dtype: torch.dtype | None) -> torch.dtype:
+    """S as later steps read it: fp32 for what is only stored in eight bits, and for the product of two levels."""
+    return torch.float32 if global_scale_dtype is not None or scale_dtype is E4M3 else scale_dtype
+
+
+def read_scale_dtype_of(scheme: ResolvedScheme) -> torch.dtype:
+    """`read_scale_dtype` of the scheme's own; the S of every step after the scale is stored."""
+    return read_scale_dtype(scheme.scale_dtype, scheme.global_scale_dtype)
+
+
 def code_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
     """C, the dtype in which x/s is computed in the INT and NONE domains, for a tensor of `dtype`."""
     rule = scheme.rules.code_dtype
     if rule is d.CodeDtype.FLOAT32:
         return torch.float32
     if rule is d.CodeDtype.PROMOTED:
-        return torch.promote_types(dtype, scheme.scale_dtype)
+        return torch.promote_types(dtype, read_scale_dtype_of(scheme))
     if rule is d.CodeDtype.INPUT:
         return dtype
-    return scheme.scale_dtype if rule is d.CodeDtype.SCALE else torch.float64
+    return read_scale_dtype_of(scheme) if rule is d.CodeDtype.SCALE else torch.float64
 
 
 def origin_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
@@ -62,7 +73,7 @@ def origin_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
     if scheme.rules.float_code_origin is d.FloatCodeOrigin.MIN:
         return qparam_dtype_of(scheme, dtype)
     assert scheme.zero_point_dtype is not None
-    return torch.promote_types(scheme.scale_dtype, scheme.zero_point_dtype)
+    return torch.promote_types(read_scale_dtype_of(scheme), scheme.zero_point_dtype)
 
 
 def quotient_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
@@ -95,7 +106,7 @@ def rescale_dtype_of(scheme: ResolvedScheme, dtype: torch.dtype) -> torch.dtype:
     if rule is d.RescaleDtype.FLOAT32:
         return torch.float32
     if rule is d.RescaleDtype.PROMOTED:
-        return torch.promote_types(dtype, scheme.scale_dtype)
+        return torch.promote_types(dtype, read_scale_dtype_of(scheme))
     if rule is d.RescaleDtype.OUTPUT:
         return dtype
-    return scheme.scale_dtype if rule is d.RescaleDtype.SCALE else torch.float64
+    return read_scale_dtype_of(scheme) if rule is d.RescaleDtype.SCALE else torch.float64

@@ -9,7 +9,7 @@ from kernels.fma import fma
 from kernels.round_to_odd import add_to_odd
 from quant import decisions as d
 from quant.codes import Quantized
-from quant.computed import rescale_dtype_of
+from quant.computed import read_scale_dtype_of, rescale_dtype_of
 from quant.device import cast, op
 from quant.granularity import groups_of
 from quant.integers import cast_to_integer
@@ -46,7 +46,7 @@ def _distance(codes: Tensor, zero_point: Tensor | None, scheme: ResolvedScheme, 
         return whole.to(dtype)
     chosen = torch.float32
     if rule is not d.SubtractDtype.FLOAT32:
-        chosen = dtype if rule is d.SubtractDtype.OUTPUT else scheme.scale_dtype
+        chosen = dtype if rule is d.SubtractDtype.OUTPUT else read_scale_dtype_of(scheme)
     distance = codes.to(chosen)
     return distance if zero_point is None else op(distance - zero_point.to(chosen), scheme.rules)
 

@@ -4,14 +4,18 @@ import torch
 from torch import Tensor
 
 from kernels.flush import flush
-from kernels.narrow import narrow
+from kernels.narrow import E4M3, narrow
 from quant.decisions import Float64Cast, Subnormals
 from quant.rules import Rules
 
 
 def op(result: Tensor, rules: Rules) -> Tensor:
-    """op(t) = t, or t with subnormals flushed to zero; every rounded operation of a scheme passes through it."""
-    return flush(result) if rules.subnormals is Subnormals.FLUSH else result
+    """op(t) = t, or t with subnormals flushed to zero; every rounded operation of a scheme passes through it.
+
+    No device computes in eight bits, so those of that format stay.
+    """
+    flushes = rules.subnormals is Subnormals.FLUSH and result.dtype is not E4M3
+    return flush(result) if flushes else result
 
 
 def cast(x: Tensor, dtype: torch.dtype, rules: Rules) -> Tensor:

@@ -18,8 +18,8 @@ class EpsProperty(StrEnum):
 class PropertyDtype(StrEnum):
     """Whose property: the quantized tensor's dtype, the stored scale's, or a fixed one.
 
-    NARROWER_SCALE is the one of smaller range among the dtypes in which the scale is computed and stored, so that a
-    smallest normal of it is none that the computation rounds to zero.
+    NARROWER_SCALE is the one of smaller range among the dtypes in which the scale is computed and read, so that a
+    smallest normal of it is none that the computation rounds to zero. Scales of eight bits are read in fp32.
     """
 
     INPUT = "input"
@@ -37,17 +37,15 @@ class EpsOf:
     property: EpsProperty
     dtype: PropertyDtype
 
-    def resolve(
-        self, input_dtype: torch.dtype, scale_dtype: torch.dtype, qparam_dtype: torch.dtype = torch.float64
-    ) -> float:
-        """The number, once the dtypes are known of the tensor, of its stored scale, and of the scale's computation.
+    def resolve(self, input_dtype: torch.dtype, scale_dtype: torch.dtype, passed: tuple[torch.dtype, ...]) -> float:
+        """The number, once the dtypes are known of the tensor, of its stored scale, and of those the scale passes.
 
-        The last matters to `narrower_scale` alone; float64 is narrower than nothing.
+        The last matter to `narrower_scale` alone.
         """
         dtypes = {
             PropertyDtype.INPUT: input_dtype,
             PropertyDtype.SCALE: scale_dtype,
-            PropertyDtype.NARROWER_SCALE: max(qparam_dtype, scale_dtype, key=lambda d: torch.finfo(d).smallest_normal),
+            PropertyDtype.NARROWER_SCALE: max(passed, key=lambda d: torch.finfo(d).smallest_normal),
         }
         finfo = torch.finfo(dtypes.get(self.dtype) or getattr(torch, self.dtype.value))
         return float(finfo.eps if self.property is EpsProperty.EPS else finfo.smallest_normal)

@@ -76,16 +76,17 @@ class PerGroup:
 
 @dataclass(frozen=True, slots=True)
 class PerBlock:
-    """One scale for each block of the given shape, one size a dimension."""
+    """One scale for each block: its sizes in the last dimensions; in those before them it has size 1."""
 
     shape: Shape
 
     def block_shape(self, shape: Shape) -> Shape:
-        if len(shape) != len(self.shape) or any(b < 1 or n % b for n, b in zip(shape, self.shape, strict=True)):
+        blocks = (1,) * (len(shape) - len(self.shape)) + self.shape
+        if len(blocks) != len(shape) or any(b < 1 or n % b for n, b in zip(shape, blocks, strict=True)):
             raise ValueError(
                 f"blocks of {self.shape} do not tile the shape {shape}; each size must divide its dimension"
             )
-        return self.shape
+        return blocks
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +102,11 @@ class Stacked:
 
 
 Granularity = PerTensor | PerAxis | PerToken | PerRow | PerGroup | PerBlock | Stacked
+
+
+def whole(granularity: Granularity) -> Granularity:
+    """One scale for the whole tensor, or for each of the stacked cases."""
+    return Stacked(whole(granularity.inner)) if isinstance(granularity, Stacked) else PerTensor()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +135,8 @@ class Groups:
 def groups_of(granularity: Granularity, shape: Shape) -> Groups:
     """The grouped view that a granularity means for a shape; raises what `block_shape` raises."""
     # A traced shape may hold symbols, which no cache can keep apart.
-    return _groups(granularity, shape) if torch.compiler.is_compiling() else _kept_groups(granularity, shape)
+    symbols = torch.compiler.is_compiling() or any(type(n) is not int for n in shape)
+    return _groups(granularity, shape) if symbols else _kept_groups(granularity, shape)
 
 
 def _groups(granularity: Granularity, shape: Shape) -> Groups:

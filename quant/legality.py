@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from kernels.narrow import E4M3
 from quant import decisions as d
-from quant.computed import clamped_dtype_of, code_dtype_of, qparam_dtype_of, quotient_dtype_of
+from quant.computed import clamped_dtype_of, code_dtype_of, qparam_dtype_of, quotient_dtype_of, read_scale_dtype_of
 from quant.eps import EpsOf
 from quant.granularity import Granularity
 from quant.integers import holds
 from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.rules import Rules
+from quant.scale_legality import check_lower_level, check_narrow_scale
 from quant.statistic import check_statistic
 from quant.stretched_legality import check_extent, check_stretched
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from quant.scheme import ResolvedScheme, TensorScheme
 
 INPUT_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-SCALE_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64)
+SCALE_DTYPES = (torch.float32, torch.bfloat16, torch.float16, torch.float64, E4M3)
 INTEGER_DTYPES = (torch.int8, torch.uint8, torch.int16, torch.int32, torch.int64)
 MAX_BITS = 16
 
@@ -39,6 +41,7 @@ def check_tensor_scheme(scheme: TensorScheme) -> None:
     check_statistic(scheme)
     check_extent(scheme)
     check_stretched(scheme)
+    check_narrow_scale(scheme)
     if scheme.scale_dtype != "model" and scheme.scale_dtype not in SCALE_DTYPES:
         raise ValueError(f"scale_dtype is {scheme.scale_dtype!r}; use 'model' or one of {names(SCALE_DTYPES)}")
     if not isinstance(scheme.eps, EpsOf) and not (math.isfinite(scheme.eps) and scheme.eps > 0):
@@ -64,6 +67,7 @@ def check_input_dtype(dtype: torch.dtype) -> None:
 
 def check_resolved(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
     """What can only be said once every dtype is known; lossy schemes are refused where the rules say so."""
+    check_lower_level(scheme)
     rules = scheme.rules
     bounded = scheme.scale_dtype if rules.eps_order is d.EpsOrder.AFTER_STORAGE else qparam_dtype_of(scheme, dtype)
     if rules.eps_target is not d.EpsTarget.NONE and scheme.eps > torch.finfo(bounded).max:
@@ -112,10 +116,14 @@ def _check_eps_survives(scheme: ResolvedScheme, dtype: torch.dtype) -> None:
     bound = scheme.eps
     if rules.eps_target is d.EpsTarget.RANGE:
         bound /= scheme.qmax - scheme.qmin
-    path = [scheme.scale_dtype, quotient_dtype_of(scheme, dtype)]
+    path = [read_scale_dtype_of(scheme), quotient_dtype_of(scheme, dtype)]
+    if scheme.global_scale_dtype is None and scheme.scale_dtype is E4M3:
+        path[0] = E4M3
     if rules.eps_order is d.EpsOrder.BEFORE_STORAGE:
         path.insert(0, qparam_dtype_of(scheme, dtype))
     for step in path:
+        if step is E4M3 and rules.scale_rounding is d.ScaleRounding.UP:
+            bound = max(bound, torch.finfo(E4M3).smallest_normal * torch.finfo(E4M3).eps)
         if torch.tensor(bound, dtype=torch.float64).to(step).item() == 0.0:
             raise ValueError(
                 f"eps is {scheme.eps!r} and a scale passes through {step}: eps rounds to zero there, so a group of "

@@ -4,7 +4,7 @@ Steps, each rounding to `Rules.qparam_dtype` (Q) unless it says otherwise:
 
 1. mn, mx = min(x), max(x), widened to 0 if `preserve_zero`.
 2. s = range / steps, bounded from below by eps.
-3. The stored scale is R_S(s).
+3. The stored scale is R_S(s); on two levels R_S(s / g), beside one g for the whole tensor.
 4. z from mn and s: an integer code (INT), or the value mn + s * mid (FLOAT).
 """
 
@@ -15,15 +15,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from kernels.divide import divide, divide_by_reciprocal
 from quant import decisions as d
 from quant.computed import qparam_dtype_of
 from quant.device import cast, op
 from quant.extent import extent_of
 from quant.granularity import groups_of
-from quant.mapping import Extent, Mapping, ZeroPointDomain
-from quant.remembered import remembered
+from quant.mapping import Extent, ZeroPointDomain
 from quant.rules import Rules
+from quant.scale import at_least_eps, effective_scale, scale_of_range, stored_scale
 from quant.scheme import ResolvedScheme, TensorScheme
 from quant.zero_point import constant_zero_point, zero_point_of_range, zero_point_of_value
 
@@ -33,13 +32,16 @@ class QParams:
     """Scale and zero point of every group, with the resolved scheme that chose them.
 
     `scale` has dtype `scheme.scale_dtype` and `zero_point` (None in the NONE domain) `scheme.zero_point_dtype`, both of
-    shape n_i / b_i. `unrounded_scale` (the scale before its rounding to S) and `minimum` are kept only for rules that
-    read them later. Raises ValueError for a zero point that the scheme's domain does not have, or lacks.
+    shape n_i / b_i. `global_scale` is the upper of two levels, of as many dimensions of size 1 (stacked cases have one
+    each); None where there is one level, or where `scale` is the product of both already, in its dtype.
+    `unrounded_scale` (the scale before its rounding to S) and `minimum` are kept only for rules that read them later.
+    Raises ValueError for a zero point that the scheme's domain does not have, or lacks.
     """
 
     scale: Tensor
     zero_point: Tensor | None
     scheme: ResolvedScheme
+    global_scale: Tensor | None = None
     unrounded_scale: Tensor | None = None
     minimum: Tensor | None = None
 
@@ -50,6 +52,11 @@ class QParams:
                 f"zero_point is {'None' if self.zero_point is None else 'given'} and zero_point_domain is {domain}: "
                 "the int and float domains have zero points, the none domain has none"
             )
+
+    @property
+    def effective_scale(self) -> Tensor:
+        """The scale of every group: `scale`, or its product with `global_scale`."""
+        return effective_scale(self.scale, self.global_scale, self.scheme.rules)
 
 
 def choose_qparams(x: Tensor, scheme: TensorScheme) -> QParams:
@@ -76,12 +83,14 @@ def qparams_of_range(low: Tensor, high: Tensor, scheme: ResolvedScheme) -> QPara
     """Steps 2 to 4 for ranges that range_of gave, or a statistic of several of them."""
     rules = scheme.rules
     with torch.no_grad():
-        unrounded = _scale(low, high, scheme)
-        scale = _store_scale(unrounded, scheme)
+        unrounded = scale_of_range(low, high, scheme)
+        scale, global_scale = stored_scale(unrounded, scheme)
+        effective = effective_scale(scale, global_scale, rules)
         return QParams(
             scale=scale,
-            zero_point=zero_point_of_range(low, high, unrounded, scale, scheme),
+            zero_point=zero_point_of_range(low, high, unrounded, effective, scheme),
             scheme=scheme,
+            global_scale=global_scale,
             unrounded_scale=unrounded if reads_unrounded_scale(rules) else None,
             minimum=low if rules.float_code_origin is d.FloatCodeOrigin.MIN else None,
         )
@@ -91,13 +100,14 @@ def qparams_of_values(scale: Tensor, zero_point: Tensor | None, scheme: Resolved
     """A scale and a zero point in Q, bounded, rounded and stored as chosen ones are; None = the grid's own middle."""
     rules = scheme.rules
     with torch.no_grad():
-        unrounded = scale if rules.eps_target is d.EpsTarget.NONE else _at_least_eps(scale, scheme)
-        stored = _store_scale(unrounded, scheme)
+        unrounded = scale if rules.eps_target is d.EpsTarget.NONE else at_least_eps(scale, scheme)
+        stored, global_scale = stored_scale(unrounded, scheme)
         middle = constant_zero_point(stored, scheme)
         return QParams(
             scale=stored,
             zero_point=middle if zero_point is None else zero_point_of_value(zero_point, scheme),
             scheme=scheme,
+            global_scale=global_scale,
             unrounded_scale=unrounded if reads_unrounded_scale(rules) else None,
         )
 
@@ -124,89 +134,3 @@ def _range(x: Tensor, reduced: tuple[int, ...], scheme: ResolvedScheme) -> tuple
         high = extent_of(x, reduced, torch.maximum(-low, high), scheme)
         low = -high
     return low + 0.0, high + 0.0  # which of -0 and +0 torch calls the greater depends on how many there are
-
-
-def _scale(low: Tensor, high: Tensor, scheme: ResolvedScheme) -> Tensor:
-    """Step 2: the scale in Q, before it is rounded to S."""
-    rules = scheme.rules
-    if scheme.mapping is Mapping.SYMMETRIC_NO_CLIPPING:
-        from_low = _divide(low, float(scheme.qmin), rules)
-        from_high = _divide(high, float(scheme.qmax), rules)
-        scale = torch.where(from_low > from_high, from_low, from_high)
-    elif scheme.mapping is not Mapping.ASYMMETRIC:
-        scale = _symmetric_scale(_bound_range(torch.maximum(-low, high) + 0.0, scheme), scheme)
-    else:
-        span = _bound_range(op(high - low, rules), scheme)
-        scale = _divide(span, float(scheme.qmax - scheme.qmin), rules)
-    if rules.eps_target is d.EpsTarget.SCALE and rules.eps_order is d.EpsOrder.BEFORE_STORAGE:
-        scale = _at_least_eps(scale, scheme)
-    return scale
-
-
-def _symmetric_scale(amax: Tensor, scheme: ResolvedScheme) -> Tensor:
-    rules, span = scheme.rules, float(scheme.qmax - scheme.qmin)
-    if rules.symmetric_scale is d.SymmetricScale.HALF_SPAN or scheme.mapping is Mapping.STRETCHED:
-        return _divide(amax, span / 2, rules)
-    if rules.symmetric_scale is d.SymmetricScale.DOUBLED_OVER_SPAN:
-        return _divide(op(amax * 2, rules), span, rules)
-    if rules.symmetric_scale is d.SymmetricScale.HALF_LEVELS:
-        return _divide(amax, (span + 1) / 2, rules)
-    bound = scheme.qmax if rules.symmetric_scale is d.SymmetricScale.QMAX else abs(scheme.qmin)
-    return _divide(amax, float(bound), rules)
-
-
-def _bound_range(span: Tensor, scheme: ResolvedScheme) -> Tensor:
-    return _at_least_eps(span, scheme) if scheme.rules.eps_target is d.EpsTarget.RANGE else span
-
-
-def _at_least_eps(t: Tensor, scheme: ResolvedScheme) -> Tensor:
-    return op(t.clamp(min=_eps_in(scheme, t.dtype)), scheme.rules)
-
-
-def _store_scale(scale: Tensor, scheme: ResolvedScheme) -> Tensor:
-    """Step 3: R_S(s), with what becomes of scales that overflow S, fall below eps there, or are not positive."""
-    rules, dtype = scheme.rules, scheme.scale_dtype
-    if rules.scale_rounding is d.ScaleRounding.POWER_OF_TWO_NEAREST:
-        scale = _nearest_power_of_two(scale)
-    stored = cast(scale, dtype, rules)
-    if rules.scale_rounding is d.ScaleRounding.UP:
-        above = op(stored.nextafter(torch.full_like(stored, torch.inf)), rules)
-        stored = torch.where(stored.double() < scale.double(), above, stored)
-    if rules.scale_overflow is d.ScaleOverflow.SATURATE:
-        overflowed = stored.isinf() & scale.isfinite()
-        stored = stored.masked_fill(overflowed, torch.finfo(dtype).max)
-    if rules.eps_order is d.EpsOrder.AFTER_STORAGE:
-        stored = _at_least_eps(stored, scheme)
-    return replace_zero_scale(stored, rules) if rules.zero_scale_at is d.ZeroScaleAt.STORED else stored
-
-
-@remembered
-def _eps_in(scheme: ResolvedScheme, dtype: torch.dtype) -> float:
-    """eps cast as `float64_cast` says; left to itself, clamp rounds a number to fp32 before it rounds to 16 bits."""
-    return cast(torch.tensor(scheme.eps, dtype=torch.float64), dtype, scheme.rules).item()
-
-
-def _nearest_power_of_two(scale: Tensor) -> Tensor:
-    """2 ** round(log2(s)): mantissas from sqrt(1/2) up go to the power above; no float is a tie."""
-    mantissa, exponent = torch.frexp(scale.double())
-    power = torch.ldexp(torch.ones_like(mantissa), torch.where(mantissa >= 0.5**0.5, exponent, exponent - 1))
-    return torch.where(scale.isfinite() & (scale > 0), power, scale.double())
-
-
-def replace_zero_scale(scale: Tensor, rules: Rules) -> Tensor:
-    """The scale with what `zero_scale` says in place of zeros and, but for TENTH, of what is not finite."""
-    if rules.zero_scale is d.ZeroScale.KEEP:
-        return scale
-    if rules.zero_scale is d.ZeroScale.TENTH:
-        return scale.masked_fill(scale == 0, 0.1)
-    value = {
-        d.ZeroScale.ONE: 1.0,
-        d.ZeroScale.MIN_POSITIVE: torch.finfo(torch.float32).smallest_normal,
-    }[rules.zero_scale]
-    return scale.masked_fill(~(scale > 0) | scale.isinf(), value)
-
-
-def _divide(t: Tensor, divisor: float, rules: Rules) -> Tensor:
-    """t / divisor as `scalar_division` says, in t's dtype."""
-    by_reciprocal = rules.scalar_division is d.ScalarDivision.RECIPROCAL_MULTIPLY
-    return op(divide_by_reciprocal(t, divisor) if by_reciprocal else divide(t, divisor), rules)

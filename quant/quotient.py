@@ -8,11 +8,12 @@ from torch import Tensor
 from kernels.divide import divide, reciprocal, reciprocal_to_odd
 from kernels.narrow import narrow
 from quant import decisions as d
-from quant.computed import code_dtype_of, origin_dtype_of, quotient_dtype_of
+from quant.computed import code_dtype_of, origin_dtype_of, quotient_dtype_of, read_scale_dtype_of
 from quant.device import cast, op
 from quant.granularity import Groups
 from quant.mapping import ZeroPointDomain
-from quant.qparams import QParams, replace_zero_scale
+from quant.qparams import QParams
+from quant.scale import readable, replace_zero_scale
 
 
 def quotient(x: Tensor, qparams: QParams, groups: Groups, *, limited: bool = False) -> Tensor:
@@ -40,14 +41,16 @@ def quotient(x: Tensor, qparams: QParams, groups: Groups, *, limited: bool = Fal
 
 def scale_in_use(qparams: QParams, source: d.ScaleSource, groups: Groups) -> Tensor:
     """The scale a step reads, in S, spread over its groups; UNROUNDED keeps the wider dtype it was computed in."""
-    scale = qparams.unrounded_scale if source is d.ScaleSource.UNROUNDED else qparams.scale
+    rules, scale = qparams.scheme.rules, qparams.unrounded_scale
+    if source is d.ScaleSource.STORED:
+        scale = readable(qparams.effective_scale)
     if scale is None:
         raise ValueError(
             "the rules read the unrounded scale, but these qparams hold only the stored one; choose them with "
             "choose_qparams, or use rules with code_scale and dequantize_scale stored"
         )
-    if qparams.scheme.rules.zero_scale_at is d.ZeroScaleAt.USE:
-        scale = replace_zero_scale(scale, qparams.scheme.rules)
+    if rules.zero_scale_at is d.ZeroScaleAt.USE:
+        scale = replace_zero_scale(scale, rules)
     return groups.spread(scale)
 
 
@@ -65,7 +68,7 @@ def whole_zero_point(qparams: QParams) -> Tensor | None:
 
 def reciprocal_of(scale: Tensor, qparams: QParams, dtype: torch.dtype) -> Tensor:
     """1/s rounded to S and cast to `dtype` (C), or rounded to C at once."""
-    rules, scale_dtype = qparams.scheme.rules, qparams.scheme.scale_dtype
+    rules, scale_dtype = qparams.scheme.rules, read_scale_dtype_of(qparams.scheme)
     if rules.reciprocal_dtype is d.ReciprocalDtype.CODE:
         return op(reciprocal(cast(scale, dtype, rules)), rules)
     if scale.dtype is scale_dtype:
@@ -93,4 +96,4 @@ def _scaled(scale: Tensor, code: float, qparams: QParams, dtype: torch.dtype) ->
     """s * code, rounded to S under promotion (as torchao computes it) and to `dtype` (C) otherwise."""
     rules = qparams.scheme.rules
     promoted = rules.code_dtype is d.CodeDtype.PROMOTED
-    return op(cast(scale, qparams.scheme.scale_dtype if promoted else dtype, rules) * code, rules)
+    return op(cast(scale, read_scale_dtype_of(qparams.scheme) if promoted else dtype, rules) * code, rules)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from kernels.narrow import E4M3
 from quant import decisions as d
 from quant.computed import qparam_dtype_of, quotient_dtype_of, rescale_dtype_of
 from quant.integers import holds
@@ -76,7 +77,7 @@ def _float64_reaches_16_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool
         rescale_dtype_of(scheme, dtype),
         scheme.scale_dtype,
     }
-    narrow = {dtype, scheme.scale_dtype, scheme.zero_point_dtype, *computed} & {torch.bfloat16, torch.float16}
+    narrow = {dtype, scheme.scale_dtype, scheme.zero_point_dtype, *computed} & {torch.bfloat16, torch.float16, E4M3}
     eps = torch.tensor(scheme.eps, dtype=torch.float64)
     return bool(narrow) and (torch.float64 in computed or eps.float().item() != scheme.eps)
 

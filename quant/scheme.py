@@ -8,7 +8,7 @@ from functools import lru_cache
 import torch
 
 from quant import layer_legality, legality
-from quant.computed import qparam_dtype_of
+from quant.computed import qparam_dtype_of, read_scale_dtype
 from quant.eps import EpsOf
 from quant.granularity import Granularity, Stacked
 from quant.mapping import Extent, Mapping, ZeroPointDomain
@@ -28,9 +28,10 @@ class TensorScheme(Resolutions):
     """Intent for one tensor: the grid, who shares a scale, the mapping, and the dtypes of what is stored.
 
     `scale_dtype` and `zero_point_dtype` are torch dtypes or "model"; `eps` is a number or an `EpsOf`;
-    `zero_point_dtype` is None exactly in the NONE domain. `preserve_zero=True` means that the range is widened to
-    hold zero. `qmin` and `qmax` are halves when stretched, else integers. `resolved(dtype)` replaces every "model" and
-    `EpsOf` by what it is for a tensor of that dtype.
+    `zero_point_dtype` is None exactly in the NONE domain. With a `global_scale_dtype` scales have two levels: what is
+    stored of a group's scale is its ratio to one scale of the whole tensor. `preserve_zero=True` means that the range
+    is widened to hold zero. `qmin` and `qmax` are halves when stretched, else integers. `resolved(dtype)` replaces
+    every "model" and `EpsOf` by what it is for a tensor of that dtype.
 
     Raises ValueError, naming the fields, their values and what would be legal, for a combination without meaning.
     """
@@ -46,6 +47,7 @@ class TensorScheme(Resolutions):
     zero_point_domain: ZeroPointDomain = ZeroPointDomain.INT
     zero_point_dtype: torch.dtype | str | None = torch.int32
     scale_dtype: torch.dtype | str = MODEL
+    global_scale_dtype: torch.dtype | None = None
     eps: float | EpsOf
     rules: Rules
 
@@ -111,8 +113,8 @@ def _resolved(scheme: TensorScheme, dtype: torch.dtype) -> ResolvedScheme:
     for name in ("scale_dtype", "zero_point_dtype"):
         values[name] = dtype if values[name] == MODEL else values[name]
     if isinstance(scheme.eps, EpsOf):
-        qparam_dtype = qparam_dtype_of(scheme, dtype)
-        values["eps"] = scheme.eps.resolve(dtype, values["scale_dtype"], qparam_dtype)
+        read = read_scale_dtype(values["scale_dtype"], scheme.global_scale_dtype)
+        values["eps"] = scheme.eps.resolve(dtype, values["scale_dtype"], (qparam_dtype_of(scheme, dtype), read))
     resolved = ResolvedScheme(**values)
     legality.check_resolved(resolved, dtype)
     return resolved

@@ -12,12 +12,15 @@ from quant.codes import Quantized, quantize, storage_dtype
 from quant.computed import qparam_dtype_of
 from quant.dequantize import dequantize
 from quant.fake import Operand
-from quant.granularity import groups_of
+from quant.granularity import groups_of, whole
 from quant.packing import Packing
 from quant.qparams import QParams, choose_qparams, reads_unrounded_scale
 from quant.scheme import QuantScheme, TensorScheme
 
-BUFFERS = ("weight_codes", "weight_packed", "weight_scale", "weight_zero_point", "weight_unrounded_scale")
+BUFFERS = (
+    *("weight_codes", "weight_packed", "weight_scale", "weight_zero_point", "weight_global_scale"),
+    "weight_unrounded_scale",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +53,19 @@ class StoredWeight:
         zero_point = None
         if resolved.zero_point_dtype is not None:
             zero_point = torch.zeros(qparam_shape, dtype=resolved.zero_point_dtype)
-        unrounded = None
+        global_scale = unrounded = None
+        if resolved.global_scale_dtype is not None:
+            global_shape = groups_of(whole(resolved.granularity), qparam_shape).qparam_shape
+            global_scale = torch.full(global_shape, torch.nan, dtype=resolved.global_scale_dtype)
         if reads_unrounded_scale(scheme.rules):
             unrounded = torch.full(qparam_shape, torch.nan, dtype=qparam_dtype_of(resolved, dtype))
-        qparams = QParams(scale=scale, zero_point=zero_point, scheme=resolved, unrounded_scale=unrounded)
+        qparams = QParams(
+            scale=scale,
+            zero_point=zero_point,
+            scheme=resolved,
+            global_scale=global_scale,
+            unrounded_scale=unrounded,
+        )
         codes = torch.full(shape, scheme.code_min, dtype=storage_dtype(scheme.code_min, scheme.code_max))
         quantized = Quantized(codes=codes, qparams=qparams)
         return cls(quantized, dtype, _packed(quantized, packing, dtype))
@@ -62,7 +74,8 @@ class StoredWeight:
         """Store everything in the module's buffers."""
         qparams = self.quantized.qparams
         codes = self.quantized.codes if self.packed is None else None  # kept once, packed or not
-        values = (codes, self.packed, qparams.scale, qparams.zero_point, qparams.unrounded_scale)
+        qparam_values = (qparams.scale, qparams.zero_point, qparams.global_scale, qparams.unrounded_scale)
+        values = (codes, self.packed, *qparam_values)
         for name, value in zip(BUFFERS, values, strict=True):
             if value is not None:
                 module.register_buffer(name, value)
@@ -75,7 +88,7 @@ class StoredWeight:
 
         Raises ValueError when a cast of the whole module has changed a buffer's dtype.
         """
-        codes, packed, scale, zero_point, unrounded = (module._buffers.get(name) for name in BUFFERS)
+        codes, packed, scale, zero_point, global_scale, unrounded = (module._buffers.get(name) for name in BUFFERS)
         if packing is not None:
             assert packed is not None
             codes = packing.unpack(packed, scheme.code_min, storage_dtype(scheme.code_min, scheme.code_max))
@@ -84,8 +97,15 @@ class StoredWeight:
         resolved = scheme.resolved(dtype)
         check_stored_dtype("weight_scale", scale, resolved.scale_dtype)
         check_stored_dtype("weight_zero_point", zero_point, resolved.zero_point_dtype)
+        check_stored_dtype("weight_global_scale", global_scale, resolved.global_scale_dtype)
         check_stored_dtype("weight_unrounded_scale", unrounded, qparam_dtype_of(resolved, dtype))
-        qparams = QParams(scale=scale, zero_point=zero_point, scheme=resolved, unrounded_scale=unrounded)
+        qparams = QParams(
+            scale=scale,
+            zero_point=zero_point,
+            scheme=resolved,
+            global_scale=global_scale,
+            unrounded_scale=unrounded,
+        )
         return cls(Quantized(codes=codes, qparams=qparams), dtype, packed)
 
     def operand(self) -> Operand:

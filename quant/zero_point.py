@@ -9,6 +9,7 @@ from kernels.divide import divide, reciprocal
 from kernels.narrow import narrow
 from kernels.rounding import half_away, half_even, truncate
 from quant import decisions as d
+from quant.computed import read_scale_dtype_of
 from quant.device import cast, op
 from quant.integers import cast_to_integer
 from quant.mapping import Mapping, ZeroPointDomain
@@ -82,7 +83,7 @@ def _middle(scheme: ResolvedScheme) -> float:
 def _integer_zero_point(low: Tensor, high: Tensor, scale: Tensor, scheme: ResolvedScheme) -> Tensor:
     rules, qmin, qmax = scheme.rules, scheme.code_min, scheme.code_max
     if rules.zero_point_rule is d.ZeroPointRule.FROM_VALUE:
-        return cast(_value_of_middle(low, scale, 2.0 ** (scheme.bits - 1), rules), scheme.scale_dtype, rules)
+        return cast(_value_of_middle(low, scale, 2.0 ** (scheme.bits - 1), rules), read_scale_dtype_of(scheme), rules)
     rounding = ZERO_POINT_ROUNDINGS[rules.zero_point_rounding]
 
     def over_scale(bound: Tensor) -> Tensor:

@@ -12,12 +12,13 @@ SIXTEEN_BITS = [torch.bfloat16, torch.float16]
 def rounded(exact: Fraction, dtype: torch.dtype) -> float:
     """The value of `dtype` nearest to `exact`, the even one at a tie; infinite beyond half a step above the largest.
 
-    A zero result has the sign of `exact`, and an exact zero is +0.
+    float8_e4m3fn has no infinity and ends at its largest. A zero result has the sign of `exact`, an exact zero is +0.
     """
     info = torch.finfo(dtype)
+    beyond = info.max if dtype is torch.float8_e4m3fn else math.inf
     step = max(_binade(exact), Fraction(info.smallest_normal)) * Fraction(info.eps)
     nearest = round(exact / step) * step  # Python rounds a Fraction's halves to even
-    size = float(abs(nearest)) if abs(nearest) <= Fraction(info.max) else math.inf
+    size = float(abs(nearest)) if abs(nearest) <= Fraction(info.max) else beyond
     return -size if exact < 0 else size
 
 
@@ -53,7 +54,7 @@ def same_bits(a: Tensor, b: Tensor) -> bool:
     """Equal dtype, shape and bits; any NaN equals any NaN."""
     if a.dtype is not b.dtype or a.shape != b.shape:
         return False
-    words = {2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
+    words = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}[a.element_size()]
     return bool(((a.contiguous().view(words) == b.contiguous().view(words)) | (a.isnan() & b.isnan())).all())
 
 

@@ -38,12 +38,13 @@ ALLOWED = {
     "kernels/*_triton": ("bound divide", "a device's own version of what stands beside it"),
     "kernels/bit_difference": ("bound", "the greatest distance"),
     "kernels/divide": ("divide", "the one division"),
-    "kernels/narrow": ("bound", "the one narrowing cast"),
+    "kernels/narrow": ("round bound", "the one narrowing cast, and the number above its result"),
     "kernels/rounding": ("round", "the one place that rounds to integers"),
     "kernels/significance": ("bound", "bits that rows span"),
     # what quantization means: a step of the path, each decision in one module
     "quant/extent": ("bound divide cast", "step 1: the magnitude that stretched grids reach to"),
-    "quant/qparams": ("round bound divide cast", "steps 1 to 6: ranges and scales"),
+    "quant/qparams": ("bound cast", "step 1: ranges"),
+    "quant/scale": ("round bound divide cast", "steps 2 to 6: scales"),
     "quant/zero_point": ("round bound divide cast", "steps 7 to 10: zero points"),
     "quant/quotient": ("bound divide cast", "steps 11 and 12: x / s"),
     "quant/codes": ("round bound cast", "steps 13 to 17: codes"),
@@ -57,6 +58,7 @@ ALLOWED = {
     "quant/learned": ("cast", "terms of a learned scale's gradient"),
     "quant/observers": ("bound", "the least and greatest of what was observed"),
     "quant/fused": ("divide cast", "a scheme's numbers for the fused kernel"),
+    "quant/compiled_rows": ("bound cast", "rows on which compiled code is held against the plain path"),
     # PARQ: weights pulled towards a grid while they train
     "quant/parq/lookup_table": ("cast", "the values of a grid as a table"),
     "quant/parq/optimizer": ("divide", "the annealing of a step"),

@@ -17,7 +17,18 @@ from torch import Tensor
 import parity.oracle
 from parity import oracle
 from parity.counter import words
-from parity.oracle.binary_format import BFLOAT16, FLOAT16, FLOAT32, FLOAT64, STORED, BinaryFormat, dtype_of, promoted
+from parity.oracle.binary_format import (
+    BFLOAT16,
+    COMPUTED,
+    E4M3,
+    FLOAT16,
+    FLOAT32,
+    FLOAT64,
+    STORED,
+    BinaryFormat,
+    dtype_of,
+    promoted,
+)
 from parity.oracle.bulk import Bulk
 from parity.oracle.encoding import decode, encode
 from parity.oracle.number import Number, rounded
@@ -38,8 +49,10 @@ def same(a: float, b: float) -> bool:
 
 
 def patterns(dtype: torch.dtype) -> Tensor:
-    """All of a 16-bit dtype, and every exponent of a wider one with the ends and the middle of its mantissas."""
+    """All of a dtype of 8 or 16 bits, and every exponent of a wider one with ends and middle of its mantissas."""
     width = torch.finfo(dtype).bits
+    if width == 8:
+        return torch.arange(-(2**7), 2**7).to(torch.int8).view(dtype)
     if width == 16:
         return torch.arange(-(2**15), 2**15).to(torch.int16).view(dtype)
     kept = 23 if width == 32 else 52
@@ -68,6 +81,16 @@ def test_every_pattern_is_decoded_as_torch_reads_it_and_encoded_back(form: Binar
     values = decode(x)
     assert all(map(same, values.tolist(), x.to(torch.float64).tolist()))
     assert rationals.same_bits(encode(values, form), x)
+
+
+def test_a_format_without_infinities_is_refused_one_and_has_one_nan() -> None:
+    with pytest.raises(ValueError, match=r"inf.* is no value of float8_e4m3fn; round it first"):
+        encode(np.array([1.0, math.inf]), E4M3)
+    assert encode(np.array([448.0, math.nan]), E4M3).view(torch.int8).tolist() == [0x7E, 0x7F]
+    for arithmetic in (Rational(), Bulk()):
+        with np.errstate(all="ignore"):
+            beyond = arithmetic.into(arithmetic.read(np.array([465.0, -1e9, math.inf, math.nan])), E4M3)
+        assert all(map(same, arithmetic.write(beyond).tolist(), [448.0, -448.0, 448.0, math.nan]))
 
 
 def test_encoding_refuses_what_a_format_does_not_hold() -> None:
@@ -179,8 +202,8 @@ def test_conversion_to_integers_is_that_of_x86(m: Rational | Bulk) -> None:
 
 
 def test_promotion_is_torchs() -> None:
-    for a, b in product(STORED, STORED):
-        assert dtype_of(promoted(STORED[a], STORED[b])) == torch.promote_types(a, b)
+    for a, b in product(COMPUTED, COMPUTED):
+        assert dtype_of(promoted(COMPUTED[a], COMPUTED[b])) == torch.promote_types(a, b)
     assert promoted(FLOAT16, BFLOAT16) == FLOAT32
 
 

@@ -39,7 +39,7 @@ def compared(x: Tensor, tensor_scheme: TensorScheme, *, fake: bool) -> str:
     if found is None:
         return f"only quant raises: {raised}"
     stages = {
-        "weight.scale": (declared.scale, found.qparams.scale),
+        "weight.scale": (declared.scale, found.qparams.effective_scale),
         "weight.zero_point": (declared.zero_point, found.qparams.zero_point),
         "weight.codes": (declared.codes, found.codes),
         "weight.dequantized": (declared.dequantized, found.dequantized.detach()),

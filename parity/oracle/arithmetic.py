@@ -74,8 +74,8 @@ class Arithmetic(ABC):
         return self.flushed(self.rounded(self.sum(a, self.number(-0.0)), form), form)
 
     def flushed(self, a: Values, form: BinaryFormat) -> Values:
-        """a, or with `flush` zero of a's sign where a is subnormal in the format."""
-        if not self.flush:
+        """a, or with `flush` zero of a's sign where a is subnormal in a format that is computed in."""
+        if not self.flush or not form.has_infinity:
             return a
         return np.where(abs(a) < self.number(2.0**form.emin), self.with_sign(self.number(0.0), a), a)
 

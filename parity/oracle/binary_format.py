@@ -14,12 +14,17 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class BinaryFormat:
-    """One row of IEEE 754's table 3.5; p counts the leading bit that is not stored."""
+    """One row of IEEE 754's table 3.5; p counts the leading bit that is not stored.
+
+    Without infinities the format's last pattern alone is NaN, so its largest number is one step less than elsewhere,
+    and stands for everything beyond. Nothing computes in such a format: its values are only stored.
+    """
 
     name: str
     precision: int
     emin: int
     emax: int
+    has_infinity: bool = True
 
     @property
     def mantissa_bits(self) -> int:
@@ -27,7 +32,12 @@ class BinaryFormat:
 
     @property
     def exponent_bits(self) -> int:
-        return (self.emax + 1).bit_length()
+        return self.emax.bit_length() + self.has_infinity
+
+    @property
+    def largest(self) -> float:
+        """The greatest finite value."""
+        return float(2 - 2.0 ** (1 - self.precision) * (1 if self.has_infinity else 2)) * 2.0**self.emax
 
     @property
     def width(self) -> int:
@@ -54,9 +64,12 @@ FLOAT32 = BinaryFormat("float32", 24, -126, 127)
 FLOAT64 = BinaryFormat("float64", 53, -1022, 1023)
 TF32 = BinaryFormat("tf32", 11, -126, 127)  # never stored: a cut of float32
 
-STORED = {torch.float16: FLOAT16, torch.bfloat16: BFLOAT16, torch.float32: FLOAT32, torch.float64: FLOAT64}
+E4M3 = BinaryFormat("float8_e4m3fn", 4, -6, 8, has_infinity=False)
 
-assert [row.width for row in STORED.values()] == [16, 16, 32, 64], "sign, exponent and mantissa must fill the word"
+COMPUTED = {torch.float16: FLOAT16, torch.bfloat16: BFLOAT16, torch.float32: FLOAT32, torch.float64: FLOAT64}
+STORED = COMPUTED | {torch.float8_e4m3fn: E4M3}
+
+assert [row.width for row in STORED.values()] == [16, 16, 32, 64, 8], "sign, exponent and mantissa must fill the word"
 
 
 def format_of(dtype: object) -> BinaryFormat:
@@ -79,6 +92,11 @@ def promoted(a: BinaryFormat, b: BinaryFormat) -> BinaryFormat:
     return b if b.holds(a) else FLOAT32
 
 
+def read_as(form: BinaryFormat) -> BinaryFormat:
+    """The format in which values of `form` are computed with: float32 where nothing computes in their own."""
+    return form if form.has_infinity else FLOAT32
+
+
 def computes_in(form: BinaryFormat) -> BinaryFormat:
-    """The format in which one elementwise operation computes before it rounds to `form`: float32 for 16 bits."""
-    return FLOAT32 if form.width == 16 else form
+    """The format in which one elementwise operation computes before it rounds to `form`: float32 for 16 bits or 8."""
+    return FLOAT32 if form.width <= 16 else form

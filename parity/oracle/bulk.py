@@ -89,7 +89,8 @@ class Bulk(Arithmetic):
         tie = abs(steps - np.trunc(steps)) == 0.5
         nearest = np.where(tie & (error > 0), np.ceil(steps), np.where(tie & (error < 0), np.floor(steps), nearest))
         result = np.ldexp(nearest, step)
-        return np.where(abs(result) >= 2.0 ** (to.emax + 1), np.copysign(np.inf, value), result)
+        beyond = np.copysign(np.inf if to.has_infinity else to.largest, value)
+        return np.where(abs(result) > to.largest, beyond, result)
 
     def floor(self, a: Values) -> Values:
         return np.floor(a)

@@ -139,14 +139,14 @@ def _float_domain(
 
 def _scaled(scale: Values, scale_form: BinaryFormat, code: float, de: Declared, m: Arithmetic) -> Values:
     """s * code in C, but rounded to S under promotion, as torchao computes it."""
-    form = de.scale if de.rules.code_dtype == d.CodeDtype.PROMOTED else de.code
+    form = de.read_scale if de.rules.code_dtype == d.CodeDtype.PROMOTED else de.code
     return m.multiply(m.cast(scale, scale_form, form), m.number(code), form)
 
 
 def reciprocal(scale: Values, scale_form: BinaryFormat, c: BinaryFormat, de: Declared, m: Arithmetic) -> Values:
     """1/s in C: rounded to S and cast, or of the cast scale and rounded to C."""
     if de.rules.reciprocal_dtype == d.ReciprocalDtype.SCALE:
-        return m.cast(m.divide_once(m.number(1), scale, de.scale), de.scale, c)
+        return m.cast(m.divide_once(m.number(1), scale, de.read_scale), de.read_scale, c)
     return m.divide(m.number(1), m.cast(scale, scale_form, c), c)
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import torch
 
-from parity.oracle.binary_format import FLOAT32, FLOAT64, BinaryFormat, format_of, promoted
+from parity.oracle.binary_format import FLOAT32, FLOAT64, BinaryFormat, format_of, promoted, read_as
 from quant import decisions as d
 from quant.mapping import ZeroPointDomain
 from quant.rules import Rules
@@ -41,8 +41,13 @@ class Declared:
 
     @property
     def scale(self) -> BinaryFormat:
-        """S, of the stored scale."""
+        """Of the stored scale."""
         return format_of(self.scheme.scale_dtype)
+
+    @property
+    def read_scale(self) -> BinaryFormat:
+        """S, in which later steps read it."""
+        return FLOAT32 if self.scheme.global_scale_dtype is not None else read_as(self.scale)
 
     @property
     def zero_point(self) -> BinaryFormat | None:
@@ -54,9 +59,9 @@ class Declared:
     def code(self) -> BinaryFormat:
         """C, of the quotient x / s."""
         return {
-            d.CodeDtype.PROMOTED: promoted(self.input, self.scale),
+            d.CodeDtype.PROMOTED: promoted(self.input, self.read_scale),
             d.CodeDtype.INPUT: self.input,
-            d.CodeDtype.SCALE: self.scale,
+            d.CodeDtype.SCALE: self.read_scale,
             d.CodeDtype.FLOAT32: FLOAT32,
             d.CodeDtype.FLOAT64: FLOAT64,
         }[self.rules.code_dtype]
@@ -72,7 +77,7 @@ class Declared:
         if self.rules.code_dtype != d.CodeDtype.PROMOTED:
             return self.code
         from_minimum = self.rules.float_code_origin == d.FloatCodeOrigin.MIN
-        return self.qparam if from_minimum else self.with_zero_point(self.scale)
+        return self.qparam if from_minimum else self.with_zero_point(self.read_scale)
 
     @property
     def rescale(self) -> BinaryFormat:
@@ -80,8 +85,8 @@ class Declared:
         if self.in_float_domain and self.rules.rescale_fusion != d.RescaleFusion.TWO_ROUNDINGS:
             return FLOAT32
         return {
-            d.RescaleDtype.PROMOTED: promoted(self.output, self.scale),
-            d.RescaleDtype.SCALE: self.scale,
+            d.RescaleDtype.PROMOTED: promoted(self.output, self.read_scale),
+            d.RescaleDtype.SCALE: self.read_scale,
             d.RescaleDtype.OUTPUT: self.output,
             d.RescaleDtype.FLOAT32: FLOAT32,
             d.RescaleDtype.FLOAT64: FLOAT64,

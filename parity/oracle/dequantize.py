@@ -41,7 +41,7 @@ def _distance(codes: Values, zero_point: ZeroPoint | None, de: Declared, m: Arit
         return m.into(m.read(wrapped(difference, torch.int32).astype(np.float64)), de.output), de.output
     form = {
         d.SubtractDtype.OUTPUT: de.output,
-        d.SubtractDtype.SCALE: de.scale,
+        d.SubtractDtype.SCALE: de.read_scale,
         d.SubtractDtype.FLOAT32: FLOAT32,
     }[rule]
     q = m.into(codes, form)

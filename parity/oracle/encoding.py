@@ -10,7 +10,12 @@ from torch import Tensor
 
 from parity.oracle.binary_format import BinaryFormat, dtype_of, format_of
 
-_WORDS = {16: (torch.int16, np.uint16), 32: (torch.int32, np.uint32), 64: (torch.int64, np.uint64)}
+_WORDS = {
+    8: (torch.int8, np.uint8),
+    16: (torch.int16, np.uint16),
+    32: (torch.int32, np.uint32),
+    64: (torch.int64, np.uint64),
+}
 
 
 def decode(x: Tensor) -> Any:
@@ -24,9 +29,12 @@ def decode(x: Tensor) -> Any:
     exponent = ((word >> np.uint64(form.mantissa_bits)) & np.uint64(2**form.exponent_bits - 1)).astype(np.int64)
     negative = (word >> np.uint64(form.width - 1)).astype(bool)
     significand = mantissa.astype(np.float64) + np.where(exponent > 0, 2.0**form.mantissa_bits, 0.0)
-    size = np.ldexp(significand, np.maximum(exponent, 1) - form.emax - form.mantissa_bits)
-    special = np.where(mantissa == 0, np.inf, np.nan)
-    size = np.where(exponent == 2**form.exponent_bits - 1, special, size)
+    size = np.ldexp(significand, np.maximum(exponent, 1) - 1 + form.emin - form.mantissa_bits)
+    if form.has_infinity:
+        special = np.where(mantissa == 0, np.inf, np.nan)
+        size = np.where(exponent == 2**form.exponent_bits - 1, special, size)
+    else:
+        size = np.where(size > form.largest, np.nan, size)
     return np.where(negative, -size, size)
 
 
@@ -41,14 +49,15 @@ def encode(values: Any, form: BinaryFormat) -> Tensor:
     size = np.where(finite, abs(values), 0.0)
     step = form.step_exponents(size)
     e, steps = step + form.mantissa_bits, np.ldexp(size, -step)
-    lost = (steps != np.floor(steps)) | (e > form.emax)
+    lost = (steps != np.floor(steps)) | (size > form.largest) | (np.isinf(values) & (not form.has_infinity))
     if lost.any():
         raise ValueError(f"{values[lost].flat[0]!r} is no value of {form.name}; round it first")
     steps = steps.astype(np.uint64)
     # With its leading bit, a normal significand adds one to the exponent field; a subnormal one has none and adds none.
     word = ((e - form.emin).astype(np.uint64) << np.uint64(form.mantissa_bits)) + steps
     infinite = np.uint64(2**form.exponent_bits - 1) << np.uint64(form.mantissa_bits)
-    quiet = infinite | np.uint64(2 ** (form.mantissa_bits - 1))
+    payload = 2 ** (form.mantissa_bits - 1) if form.has_infinity else 2**form.mantissa_bits - 1
+    quiet = infinite | np.uint64(payload)
     word = np.where(finite, word, np.where(np.isnan(values), quiet, infinite))
     negative = np.signbit(values) & ~np.isnan(values)
     word = word | (negative.astype(np.uint64) << np.uint64(form.width - 1))

@@ -133,14 +133,17 @@ NAN = Number(False, math.nan)
 def rounded(number: Number, form: BinaryFormat) -> Number:
     """R_form(number): the nearest value of the format, the even one at a tie; inf from half a step above the largest.
 
-    A result of zero keeps the sign of what was rounded.
+    The largest itself where the format has no infinity. A result of zero keeps the sign of what was rounded.
     """
-    if not number.is_finite or number.magnitude == 0:
+    beyond = math.inf if form.has_infinity else Fraction(form.largest)
+    if number.is_nan or number.magnitude == 0:
         return number
+    if not number.is_finite:
+        return Number(number.negative, beyond)
     size = abs(number.fraction)
     step = Fraction(2) ** form.step_exponent(binade(size))
     nearest = round(size / step) * step  # Python rounds the halves of a Fraction to even
-    return Number(number.negative, nearest if nearest < Fraction(2) ** (form.emax + 1) else math.inf)
+    return Number(number.negative, nearest if nearest <= Fraction(form.largest) else beyond)
 
 
 def binade(size: Fraction) -> int:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from parity.oracle.arithmetic import Arithmetic, Values
-from parity.oracle.binary_format import BFLOAT16, FLOAT16, FLOAT32, TF32, BinaryFormat, format_of, promoted
+from parity.oracle.binary_format import BFLOAT16, FLOAT16, FLOAT32, TF32, BinaryFormat, format_of, promoted, read_as
 from parity.oracle.bulk import Bulk
 from parity.oracle.code_sum import product_of_codes
 from parity.oracle.encoding import decode, encode
@@ -50,7 +50,7 @@ def product(
         if isinstance(x, OracleTrace) and isinstance(w, OracleTrace):
             shape = (*x.codes.shape[:-1], w.codes.shape[-2])
             if rules.product_output == d.ProductOutput.PROMOTED:
-                result = promoted(FLOAT32, promoted(format_of(x.scale.dtype), format_of(w.scale.dtype)))
+                result = promoted(FLOAT32, promoted(*(read_as(format_of(side.scale.dtype)) for side in (x, w))))
             m: Arithmetic = Bulk()
             total, accumulator = product_of_codes(x, w, rules, m), FLOAT32
         else:

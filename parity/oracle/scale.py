@@ -19,28 +19,40 @@ _ROOT_HALF = 0.7071067811865476
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scales:
-    """One row a group. low and high: the range, in Q. unrounded: the scale in Q. stored: the scale in S."""
+    """One row a group. low and high: the range, in Q. unrounded: the scale in Q. stored: what is stored of it.
+
+    effective: what later steps read: `stored`, or its product with `upper`, the one that all groups of a tensor share.
+    """
 
     low: Values
     high: Values
     unrounded: Values
     stored: Values
+    effective: Values
+    upper: Values | None = None
 
 
-def scales_of(x: Values, declared: Declared, m: Arithmetic) -> Scales:
-    """The scale of every row of x, [groups, elements]."""
+def scales_of(x: Values, declared: Declared, m: Arithmetic, *, tensors: int = 1) -> Scales:
+    """The scale of every row of x, [groups, elements], the groups being those of so many tensors in turn."""
     low, high = _range(x, declared, m)
     if declared.scheme.extent != Extent.MIN_MAX:
         high = extent_of(x, m.greatest(-low, high), declared, m)
         low = -high
     unrounded = _unrounded_scale(low, high, declared, m)
-    return Scales(low=low, high=high, unrounded=unrounded, stored=_stored_scale(unrounded, declared, m))
+    if declared.scheme.global_scale_dtype is None:
+        stored = _stored_scale(unrounded, declared, m)
+        return Scales(low=low, high=high, unrounded=unrounded, stored=stored, effective=stored)
+    upper = _upper_scale(unrounded, declared, m, tensors)
+    ratio = m.divide(m.cast(unrounded, declared.qparam, FLOAT32), upper, FLOAT32)
+    stored = _stored_scale(m.cast(ratio, FLOAT32, declared.qparam), declared, m)
+    effective = m.multiply(upper, m.cast(stored, declared.scale, FLOAT32), FLOAT32)
+    return Scales(low=low, high=high, unrounded=unrounded, stored=stored, effective=effective, upper=upper)
 
 
 def scale_in_use(scales: Scales, source: d.ScaleSource, de: Declared, m: Arithmetic) -> tuple[Values, BinaryFormat]:
     """The scale that a later step reads, and its format."""
     stored = source == d.ScaleSource.STORED
-    scale, form = (scales.stored, de.scale) if stored else (scales.unrounded, de.qparam)
+    scale, form = (scales.effective, de.read_scale) if stored else (scales.unrounded, de.qparam)
     return (_nonzero(scale, form, de, m) if de.rules.zero_scale_at == d.ZeroScaleAt.USE else scale), form
 
 
@@ -101,6 +113,14 @@ def _over(t: Values, divisor: float, de: Declared, m: Arithmetic) -> Values:
     return m.multiply(t, inverse, de.qparam)
 
 
+def _upper_scale(scale: Values, de: Declared, m: Arithmetic, tensors: int) -> Values:
+    """max(s) / max(S) of each tensor in fp32, at least its smallest normal number; one row a group again."""
+    wide = np.reshape(m.cast(scale, de.qparam, FLOAT32), (tensors, -1))
+    upper = m.divide(m.greatest_of(wide), m.number(de.scale.largest), FLOAT32)
+    upper = m.greatest(upper, m.number(2.0**FLOAT32.emin))
+    return np.repeat(upper, wide.shape[1], axis=0)
+
+
 def _stored_scale(scale: Values, de: Declared, m: Arithmetic) -> Values:
     """3. R_S(s), and what becomes of a scale that overflows S, falls below eps there, or is not positive."""
     rules, form, s = de.rules, de.qparam, de.scale
@@ -108,10 +128,9 @@ def _stored_scale(scale: Values, de: Declared, m: Arithmetic) -> Values:
         scale = np.where(m.is_finite(scale) & (scale > m.number(0)), _power_of_two(scale, m), scale)
         form = FLOAT64  # 2^128 is a power of two that the formats of Q may lack
     stored = m.cast(scale, form, s)
-    if rules.scale_rounding == d.ScaleRounding.UP:
-        stored = np.where(stored < scale, m.flushed(_above(stored, s, m), s), stored)
+    stored = _up(stored, scale, s, de, m)
     if rules.scale_overflow == d.ScaleOverflow.SATURATE:
-        largest = m.number((2 - 2.0 ** (1 - s.precision)) * 2.0**s.emax)
+        largest = m.number(s.largest)
         stored = np.where(m.is_finite(scale) & (stored > largest), largest, stored)
     if rules.eps_order == d.EpsOrder.AFTER_STORAGE:
         stored = m.flushed(m.greatest(stored, m.constant(de.scheme.eps, s)), s)
@@ -130,13 +149,20 @@ def _nonzero(scale: Values, form: BinaryFormat, de: Declared, m: Arithmetic) -> 
     kept = m.is_finite(scale) & (scale > m.number(0))
     if de.rules.zero_scale == d.ZeroScale.TENTH:
         kept = scale != m.number(0)
-    return np.where(kept, scale, m.constant(value, form))
+    return np.where(kept, scale, _up(m.constant(value, form), m.number(value), form, de, m))
 
 
 def _power_of_two(scale: Values, m: Arithmetic) -> Values:
     """2^round(log2 s); s = f * 2^e with 1/2 <= f < 1 is nearer to 2^e from f = sqrt(1/2) up, and no float is a tie."""
     fraction, e = np.frexp(m.write(scale))
     return m.read(np.ldexp(1.0, np.where(fraction >= _ROOT_HALF, e, e - 1)))
+
+
+def _up(stored: Values, scale: Values, form: BinaryFormat, de: Declared, m: Arithmetic) -> Values:
+    """What is stored of a scale, or where that is less and the rules round up the next value."""
+    if de.rules.scale_rounding != d.ScaleRounding.UP:
+        return stored
+    return np.where(stored < scale, m.flushed(_above(stored, form, m), form), stored)
 
 
 def _above(stored: Values, form: BinaryFormat, m: Arithmetic) -> Values:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from parity.oracle.arithmetic import Arithmetic, Values
+from parity.oracle.binary_format import FLOAT32
 from parity.oracle.bulk import Bulk
 from parity.oracle.codes import Codes, codes_of, storage_dtype, stored_codes
 from parity.oracle.declared import Declared
@@ -22,6 +23,7 @@ from parity.oracle.scale import Scales, scale_in_use, scales_of
 from parity.oracle.tie import tie_distance
 from parity.oracle.zero_point import ZeroPoint, integers_of, zero_point_of
 from quant import decisions as d
+from quant.granularity import Stacked
 from quant.scheme import ResolvedScheme, TensorScheme
 
 RATIONAL_LIMIT = 4096
@@ -40,7 +42,8 @@ class Form(StrEnum):
 class OracleTrace:
     """The stages of one tensor, in the dtypes that the scheme declares for them.
 
-    scale and zero_point (None in the NONE domain): shape n_i / b_i. codes and dequantized: the shape of x; codes are
+    scale and zero_point (None in the NONE domain): shape n_i / b_i. levels: on two levels, of which scale is the
+    product, what is stored of each group and, as often, of the tensor. codes and dequantized: the shape of x; codes are
     the stored integers, or floats where fake quantization keeps them. tie_distance: float64, the distance of each exact
     quotient to the nearest point where its code changes, in ulps of the dtype of the quotient. product_scale is the
     scale that a product of codes multiplies by, product_zero_point the one that it subtracts.
@@ -48,6 +51,7 @@ class OracleTrace:
 
     scheme: ResolvedScheme
     scale: Tensor
+    levels: tuple[Tensor, Tensor] | None
     zero_point: Tensor | None
     codes: Tensor
     dequantized: Tensor
@@ -105,7 +109,8 @@ def steps_of(x: Tensor, scheme: TensorScheme, output_dtype: torch.dtype, form: F
     )
     grouping = Grouping.of(declared.scheme.granularity, tuple(x.shape))
     rows = m.read(grouping.rows(decode(x)))
-    scales = scales_of(rows, declared, m)
+    tensors = grouping.qparam_shape[0] if isinstance(declared.scheme.granularity, Stacked) else 1
+    scales = scales_of(rows, declared, m, tensors=tensors)
     zero_point = zero_point_of(scales, declared, m)
     codes = codes_of(rows, scales, zero_point, declared, m)
     return Steps(declared=declared, arithmetic=m, grouping=grouping, scales=scales, zero_point=zero_point, codes=codes)
@@ -122,10 +127,14 @@ def _stages(steps: Steps, fake: bool) -> OracleTrace:
         codes = torch.from_numpy(grouping.placed(integers)).to(storage_dtype(de))
     back = dequantized(values, steps.scales, steps.zero_point, de, m)
     used, used_form = scale_in_use(steps.scales, de.rules.dequantize_scale, de, m)
-    zero_point = steps.zero_point
+    zero_point, levels = steps.zero_point, None
+    if steps.scales.upper is not None:
+        stored, upper = _per_group(steps.scales.stored, steps), _per_group(steps.scales.upper, steps)
+        levels = encode(stored, de.scale), encode(upper, FLOAT32)
     return OracleTrace(
         scheme=de.scheme,
-        scale=encode(_per_group(steps.scales.stored, steps), de.scale),
+        scale=encode(_per_group(steps.scales.effective, steps), de.scale if levels is None else FLOAT32),
+        levels=levels,
         zero_point=None if zero_point is None else _stored_zero_point(zero_point.stored, steps),
         codes=codes,
         dequantized=encode(grouping.placed(m.write(back)), result_format(de)),

@@ -52,7 +52,7 @@ def _value(scales: Scales, de: Declared, m: Arithmetic) -> Values:
         middle = -0.5 if scheme.mapping == Mapping.STRETCHED else int(scheme.midpoint)
         return np.broadcast_to(m.number(middle), scales.low.shape)
     unrounded = rules.zero_point_scale == d.ZeroPointScale.UNROUNDED
-    scale = scales.unrounded if unrounded else m.cast(scales.stored, de.scale, q)
+    scale = scales.unrounded if unrounded else m.cast(scales.effective, de.read_scale, q)
     if scheme.zero_point_domain == ZeroPointDomain.INT:
         return _code_of_zero(scales.low, scales.high, scale, de, m)
     if rules.float_zero_point == d.FloatZeroPoint.MIN:
@@ -65,7 +65,7 @@ def _code_of_zero(low: Values, high: Values, scale: Values, de: Declared, m: Ari
     rules, q = de.rules, de.qparam
     if rules.zero_point_rule == d.ZeroPointRule.FROM_VALUE:
         value = m.add(low, m.multiply(scale, m.number(2 ** (de.scheme.bits - 1)), q), q)
-        return m.cast(value, q, de.scale)
+        return m.cast(value, q, de.read_scale)
     qmin, qmax = m.number(de.scheme.qmin), m.number(de.scheme.qmax)
     if rules.zero_point_division == d.ZeroPointDivision.DIVIDE:
         of_low, of_high = m.divide(low, scale, q), m.divide(high, scale, q)
