@@ -1,7 +1,8 @@
-"""fused(): within it, an operand on CUDA is quantized by one kernel wherever its rules allow it; the bits are kept.
+"""fused(): within it, an operand is quantized by fused kernels wherever its rules allow it; the bits are kept.
 
-What the kernel fuses is the engine's own choice of rules, under which no compiler can move a rounding; an operand whose
-acting rules differ, or whose groups are not runs of memory, takes the plain path.
+On CUDA that is one Triton kernel, on the CPU the plain path compiled. What is fused is the engine's own choice of
+rules, under which no compiler can move a rounding; an operand whose acting rules differ, or whose groups are not runs
+of memory, takes the plain path.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from math import prod
 import torch
 from torch import Tensor
 
-from kernels.affine_grid import MAX_GROUP, AffineGrid, Form
+from kernels.affine_grid import MAX_GROUP, AffineGrid, AffineRows, Form
 from kernels.availability import missing_triton
 from quant.codes import storage_dtype
+from quant.compiled_rows import compiled_rows, warn_plain
 from quant.granularity import Groups, groups_of
 from quant.mapping import INTEGER_GRIDS, Extent, Mapping, ZeroPointDomain
 from quant.qparams import QParams
@@ -27,6 +29,7 @@ from quant.rule_sets import ENGINE
 from quant.scheme import ResolvedScheme, TensorScheme
 
 _FUSED: ContextVar[bool] = ContextVar("fused", default=False)
+DEVICES = ("cpu", "cuda")
 _SCALES = (torch.float32, torch.bfloat16, torch.float16)
 
 
@@ -42,10 +45,7 @@ class FusedOperand:
 
 @contextmanager
 def fused(enabled: bool = True) -> Iterator[None]:
-    """Quantize by fused kernels inside the block, or not. Raises ValueError where there are none to be had."""
-    reason = missing_triton() if enabled else None
-    if reason is not None:
-        raise ValueError(f"fused kernels are not to be had: {reason}; quantize without quant.fused()")
+    """Quantize by fused kernels inside the block, or not. Where there are none to be had, a FusedWarning says why."""
     token = _FUSED.set(enabled)
     try:
         yield
@@ -56,20 +56,19 @@ def fused(enabled: bool = True) -> Iterator[None]:
 def fused_operand(x: Tensor, scheme: TensorScheme, *, inside: bool, codes: bool = True) -> FusedOperand | None:
     """x quantized and read back by one kernel, with its codes and the mask of its straight-through gradient if asked.
 
-    None outside `fused()`, off CUDA, in a traced graph, and where `covered` says no.
+    None outside `fused()`, in a traced graph, where `covered` says no, and where the device has no kernel here.
     """
-    if torch.compiler.is_compiling() or not (x.is_cuda and _FUSED.get()):
+    if torch.compiler.is_compiling() or not _FUSED.get():
         return None
     resolved = scheme.resolved(x.dtype)
     groups = groups_of(resolved.granularity, tuple(x.shape))
-    if not covered(resolved, x.dtype, groups):
+    if x.device.type not in DEVICES or not covered(resolved, x.dtype, groups):
         return None
-    from kernels.affine_triton import affine_rows  # needs triton, which is there when fused() was entered
-
-    grid = _grid(resolved)
     with torch.no_grad():
-        rows = x.reshape(prod(groups.qparam_shape), -1).contiguous()
-        found = affine_rows(rows, grid, codes=codes, values=True, inside=inside)
+        rows = x.detach().reshape(prod(groups.qparam_shape), -1).contiguous()
+        found = _affine_rows(rows, resolved, codes=codes, inside=inside)
+    if found is None:
+        return None
     assert found.values is not None
     qparams = QParams(
         scale=found.scale.reshape(groups.qparam_shape),
@@ -82,6 +81,18 @@ def fused_operand(x: Tensor, scheme: TensorScheme, *, inside: bool, codes: bool 
         dequantized=found.values.reshape(x.shape),
         inside=None if found.inside is None else found.inside.reshape(x.shape),
     )
+
+
+def _affine_rows(rows: Tensor, scheme: ResolvedScheme, *, codes: bool, inside: bool) -> AffineRows | None:
+    if not rows.is_cuda:
+        return compiled_rows(rows, scheme, codes=codes, inside=inside)
+    missing = missing_triton()
+    if missing is not None:
+        warn_plain(missing)
+        return None
+    from kernels.affine_triton import affine_rows  # needs triton
+
+    return affine_rows(rows, _grid(scheme), codes=codes, values=True, inside=inside)
 
 
 @lru_cache(maxsize=4096)
@@ -97,6 +108,7 @@ def covered(scheme: ResolvedScheme, dtype: torch.dtype, groups: Groups) -> bool:
         and scheme.qmin >= -128
         and scheme.qmax <= 255
         and scheme.scale_dtype in _SCALES
+        and scheme.global_scale_dtype is None
         and scheme.mapping in INTEGER_GRIDS
         and scheme.extent is Extent.MIN_MAX
         and all(getattr(scheme.rules, name) is getattr(ENGINE, name) for name in relevant(scheme, dtype))

@@ -51,12 +51,6 @@ def test_other_rules_are_not_covered(rules: str | quant.Rules) -> None:
     assert not covered(scheme, torch.bfloat16, groups_of(scheme.granularity, (8, 64)))
 
 
-@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
-def test_without_a_device_there_is_nothing_to_fuse() -> None:
-    with pytest.raises(ValueError, match=r"^fused kernels are not to be had: no cuda device"), quant.fused():
-        pass
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", FLOATS)
 @pytest.mark.parametrize("preset", PRESETS)
