@@ -21,11 +21,10 @@ def blames(pair: Pair, stage: str) -> tuple[Blame, ...]:
     schemes = [_of_operand(side.scheme, operand) for side in (pair.a, pair.b)]
     if operand not in OPERANDS or None in schemes:
         return ()
-    case = pair.cases[0]
-    x = case.weight if operand == "weight" else case.x
     found = []
     for side, scheme in zip((pair.a, pair.b), schemes, strict=True):
         assert scheme is not None
+        x = side.cases[0].weight if operand == "weight" else side.cases[0].x
         with torch.no_grad():
             judged = blame(
                 side.traces[0],

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Final
 
 from parity.axes import SYNTHETIC
-from parity.backends.protocol import Declares
+from parity.backends.protocol import Declares, Trains
 from parity.backends.registry import backend_named
 from parity.cases import input_of, layer_of
 from parity.cells import Cell, illegal_reason, parse_cell
 from parity.edges import edges_of
 from parity.inputs import Inputs, input_digests, make_inputs
-from parity.lane_run import LaneRun, rules_of, run_lane
-from parity.lanes import Lane, parse_lane
-from parity.pair import Case, Pair
+from parity.lane_run import LaneRun, rules_of, run_lane, threads_of
+from parity.lanes import Flow, Lane, parse_lane
+from parity.pair import Case, Pair, Side
 from parity.schemes import scheme_of
 from quant import QuantScheme
 
@@ -44,16 +46,14 @@ def cell_pair(
     of_file = cell["layer"] != SYNTHETIC
     if of_file and inputs_of is None:
         raise ValueError(f"the cell {cell_id!r} is of a layer in a file; name the file with --weights")
-    if cell["steps"] != "0":
-        plain = cell.at(steps="0").id
-        raise ValueError(f"the cell {cell_id!r} quantizes weights that each lane trained; explain {plain!r} instead")
     reason = illegal_reason(cell)
     if reason is not None:
         raise ValueError(f"the cell {cell_id!r} is illegal ({reason}), so there are no bits to explain")
-    chosen = () if of_file else siblings
-    found = [_runs(a, b, each, inputs_of or make_inputs) for each in _configuration(cell, chosen)]
-    schemes = (_declared(a, cell, inputs_of or make_inputs), _declared(b, cell, inputs_of or make_inputs))
-    return Pair.of_runs([case for case, _ in found], [runs for _, runs in found], (a, b), schemes)
+    made = inputs_of or make_inputs
+    found = [_runs(a, b, each, made) for each in _configuration(cell, () if of_file else siblings)]
+    sides = _side(a, cell, made), _side(b, cell, made)
+    pair = Pair.of_runs([case for case, _ in found], [runs for _, runs in found], sides)
+    return _trained(pair, cell) if cell["steps"] != "0" else pair
 
 
 def _lanes(text: str) -> tuple[Lane, Lane]:
@@ -64,12 +64,33 @@ def _lanes(text: str) -> tuple[Lane, Lane]:
     return parse_lane(a), parse_lane(b)
 
 
-def _declared(lane: Lane, cell: Cell, inputs_of: InputsOf) -> QuantScheme:
-    """The scheme that the lane is to carry out: the cell's under its rules, or what its backend makes of that."""
+def _side(lane: Lane, cell: Cell, inputs_of: InputsOf) -> Side:
+    """The lane, with what it is to carry out: the cell's scheme under its rules, or what its backend makes of that."""
     backend, scheme = backend_named(lane.backend), scheme_of(cell, rules_of(lane))
     if not isinstance(backend, Declares):
-        return scheme
-    return backend.declared(lane, layer_of(cell, inputs_of([cell], []), "cpu"), scheme)
+        return Side(lane=lane, scheme=scheme, training=scheme)
+    layer = layer_of(cell, inputs_of([cell], []), "cpu")
+    carried, training = (backend.declared(each, layer, scheme) for each in (lane, replace(lane, flow=Flow.QAT_PREPARE)))
+    return Side(lane=lane, scheme=carried, training=training)
+
+
+def _trained(pair: Pair, cell: Cell) -> Pair:
+    """The pair with the parameters that each lane trained. Raises ValueError for a lane that does not hand them out."""
+    steps = int(cell["steps"])
+
+    def after(side: Side, case: Case) -> Case:
+        backend, scheme = backend_named(side.lane.backend), scheme_of(cell, rules_of(side.lane))
+        if not isinstance(backend, Trains):
+            raise ValueError(
+                f"{side.lane} does not hand out the weights that it trained, so there is nothing to start from on "
+                f"{cell.id!r}; explain {cell.at(steps='0').id!r} instead"
+            )
+        layer = copy.deepcopy(case.layer).to(side.lane.device)
+        with threads_of(cell):
+            return Case(layer=backend.trained(side.lane, layer, case.x.to(side.lane.device), scheme, steps), x=case.x)
+
+    a, b = (replace(side, cases=tuple(after(side, case) for case in side.cases)) for side in (pair.a, pair.b))
+    return replace(pair, a=a, b=b, steps=steps)
 
 
 def _configuration(cell: Cell, siblings: Sequence[tuple[str, str]]) -> list[Cell]:
@@ -82,7 +103,7 @@ def _runs(a: Lane, b: Lane, cell: Cell, inputs_of: InputsOf) -> tuple[Case, tupl
     inputs = inputs_of([cell], [scheme_of(cell, rules) for rules in _rule_sets(cell)])
     digest = input_digests(inputs)[0]
     runs = (run_lane(a, cell, inputs, digest), run_lane(b, cell, inputs, digest))
-    return Case.of(layer_of(cell, inputs, "cpu"), input_of(cell, inputs, "cpu")), runs
+    return Case(layer=layer_of(cell, inputs, "cpu"), x=input_of(cell, inputs, "cpu")), runs
 
 
 def _rule_sets(cell: Cell) -> tuple[str, ...]:

@@ -21,8 +21,10 @@ from parity.inputs import make_inputs
 from parity.lanes import Flow
 from parity.pair import Pair
 from parity.record import EdgeRecord
+from parity.retraining import Combination, Retraining, trained_apart
 from parity.stand_alone import stand_alone
-from parity.transplant import inherited
+from parity.transplant import inherited, inherited_by_training
+from quant.statistic import Learned
 
 # Sets that fit alike are listed up to here; a list that long says that the inputs tell them not apart.
 _ALTERNATIVES: Final = 8
@@ -61,14 +63,25 @@ def explain_pair(pair: Pair, *, cell: str, edge: str) -> Explanation:
     found = replace(found, explained=0.0, reason="", right=right_lane(pair, first))
     base = pair if _follows(pair, pair.a.lane.flow) else pair.swapped
     if base is not pair and not _follows(base, base.a.lane.flow):
-        reason = "neither lane is what the engine makes of the scheme it declares, so there is nothing to start from"
-        return replace(found, reason=reason)
+        return replace(found, reason=_without_start(pair))
     sets, explained = _attributed(base)
     causes = [_swapped(each) if base is not pair else each for each in sets]
     if causes:
         script = stand_alone(pair, first, causes[0])
         found = replace(found, causes=causes[0], undetermined=tuple(causes[1:]), script=script)
-    return replace(found, explained=explained, inherited=inherited(pair, first, pair.b.scheme))
+    if trained_apart(pair) and not first.startswith("input."):
+        healed, given = inherited_by_training(pair, pair.b.scheme), "trained weights"
+    else:
+        healed, given = inherited(pair, first, pair.b.scheme), first
+    return replace(found, explained=explained, given=given, inherited=healed)
+
+
+def _without_start(pair: Pair) -> str:
+    """Why no flip of a lane's scheme can be tried."""
+    activations = (pair.a.scheme.activation, pair.b.scheme.activation)
+    if pair.steps and any(each is not None and isinstance(each.statistic, Learned) for each in activations):
+        return "the activation's scale is learned in training, and a stage holds it only as it was rounded"
+    return "neither lane is what the engine makes of the scheme it declares, so there is nothing to start from"
 
 
 def accounts_for(pair: Pair, causes: Sequence[Cause]) -> bool:
@@ -78,8 +91,18 @@ def accounts_for(pair: Pair, causes: Sequence[Cause]) -> bool:
         base, told = pair.swapped, _swapped(told)
         if not _follows(base, base.a.lane.flow):
             return False
-    parts = _parts(base, base.b.lane.flow).values()
-    return all(reproduces(part, _flips_of(part, told), part.stages[-1]) for part in parts)
+    flips = [(part, _reproducing(part, told)) for part in _parts(base, base.b.lane.flow).values()]
+    chosen = tuple((part, own) for part, own in flips if own is not None)
+    retraining = Retraining.of(base)
+    if retraining is None or len(chosen) < len(flips):
+        return len(chosen) == len(flips)
+    return retraining.reproduces(chosen, retraining.gradient_flips([(field, value) for field, _, value in told]))
+
+
+def _reproducing(part: Candidates, causes: Sequence[Cause]) -> Flips | None:
+    """Those of the causes that act on a part, or none: a decision may differ in one operand alone. None: neither."""
+    tried = (_flips_of(part, causes), ())
+    return next((flips for flips in tried if reproduces(part, flips, part.stages[-1])), None)
 
 
 def _flips_of(part: Candidates, causes: Sequence[Cause]) -> Flips:
@@ -100,12 +123,14 @@ def _parts(pair: Pair, flow: Flow) -> dict[str, Candidates]:
 
 def _follows(pair: Pair, flow: Flow) -> bool:
     """Whether the engine, under what lane A declares and in this flow, gives A's bits at every stage in every case."""
-    alone = Pair(cases=pair.cases, a=pair.a, b=pair.a)
+    alone = replace(pair, b=pair.a)
     try:
         parts = _parts(alone, flow)
     except ValueError:
         return False
-    return all(reproduces(part, (), part.stages[-1]) for part in parts.values())
+    retraining = Retraining.of(alone)
+    trained = retraining is None or retraining.reproduces(())
+    return trained and all(reproduces(part, (), part.stages[-1]) for part in parts.values())
 
 
 def _attributed(pair: Pair) -> tuple[list[tuple[Cause, ...]], float]:
@@ -114,15 +139,30 @@ def _attributed(pair: Pair) -> tuple[list[tuple[Cause, ...]], float]:
     found = {name: attribute(part) for name, part in parts.items()}
     if any(attribution.unexplained is not None for attribution in found.values()):
         return [], _share(pair, parts, found)
-    chosen = [
-        [(part, needed(part, flips, 0)) for flips in found[name].sets[:_ALTERNATIVES]] for name, part in parts.items()
-    ]
+    chosen = [[(part, flips) for flips in found[name].sets[:_ALTERNATIVES]] for name, part in parts.items()]
+    retraining = Retraining.of(pair)
+    if retraining is None:
+        fewer = [[(part, needed(part, flips, 0)) for part, flips in sets] for sets in chosen]
+        told = [_causes(combination) for combination in product(*fewer)]
+    else:
+        trained = retraining.reproducing(tuple(product(*chosen)))
+        if not trained:
+            return [], _share(pair, parts, found, retrained=False)
+        told = [_trained_causes(retraining, *each) for each in trained]
     flows = (pair.a.lane.flow, pair.b.lane.flow)
     moved = () if flows[0] is flows[1] or _follows(pair, flows[1]) else (Cause("flow", *map(str, flows)),)
-    joint = [moved + _causes(combination) for combination in product(*chosen)]
-    sets = {frozenset(causes): causes for causes in reversed(joint)}
+    sets = {frozenset(causes): moved + causes for causes in reversed(told)}
     fewest = min(map(len, sets))
-    return [causes for causes in reversed(sets.values()) if len(causes) == fewest][:_ALTERNATIVES], 1.0
+    return [causes for causes in reversed(sets.values()) if len(causes) - len(moved) == fewest][:_ALTERNATIVES], 1.0
+
+
+def _trained_causes(retraining: Retraining, combination: Combination, gradient: Flips) -> tuple[Cause, ...]:
+    """The causes of a set that reproduces what was trained, without what the case to be explained can do without."""
+    fewer = tuple((part, needed(part, flips, 0)) for part, flips in combination)
+    options = ((fewer, ()), (fewer, gradient), (combination, gradient))
+    parts, flips = next(each for each in options if retraining.reproduces(*each, case=0))
+    of_gradients = (Cause(flip.field, retraining.value(flip.field), flip.value) for flip in flips)
+    return tuple(dict.fromkeys((*_causes(parts), *of_gradients)))
 
 
 def _causes(combination: Sequence[tuple[Candidates, Flips]]) -> tuple[Cause, ...]:
@@ -139,14 +179,19 @@ def _swapped(causes: tuple[Cause, ...]) -> tuple[Cause, ...]:
     return tuple(Cause(field, b, a) for field, a, b in causes)
 
 
-def _share(pair: Pair, parts: dict[str, Candidates], found: dict[str, Attribution]) -> float:
-    """Reproduced elements over differing ones, below 1; stages after an unexplained one count as not reproduced."""
+def _share(pair: Pair, parts: dict[str, Candidates], found: dict[str, Attribution], *, retrained: bool = True) -> float:
+    """Reproduced elements over differing ones, below 1; stages after an unexplained one count as not reproduced.
+
+    Where what was trained is not retrained, no stage of the weight is reproduced, nor what follows from it.
+    """
     total = reproduced = 0
     for name, part in parts.items():
         lost = found[name].unexplained
         for stage in part.stages:
             different = pair.diff(stage).n_different
             total += different
+            if not retrained and name != "input":
+                continue
             if lost is None or part.stages.index(stage) < part.stages.index(lost):
                 reproduced += different
             elif stage == lost:

@@ -26,7 +26,8 @@ class Explanation:
     causes = the smallest set of decisions under which lane A gives lane B's bits at every stage, in every case that was
     tried; undetermined = other sets, as small, that do the same. Where no set does, causes is empty and explained, the
     share of the differing elements that the best one reproduces, is below 1.
-    inherited = the stages that lane B gets as lane A has them once it is given A's value of first_stage.
+    inherited = the stages that lane B gets as lane A has them once it is given A's value of `given`: of first_stage, or
+    the weights that A has trained where the lanes have trained theirs apart.
     right = the lane that follows the declaration at first_stage, where both declare one scheme and one of them does.
     script = lines of torch alone that show the first element that differs, None where there is more to it than those.
     """
@@ -37,6 +38,7 @@ class Explanation:
     undetermined: tuple[tuple[Cause, ...], ...]
     explained: float
     first_stage: str | None
+    given: str = ""
     inherited: tuple[str, ...] = ()
     right: str | None = None
     reason: str = ""

@@ -40,7 +40,6 @@ class GradientCandidates:
 
     stages: tuple[str, ...]
     wanted: Mapping[str, Tensor]
-    cases: Sequence[Case]
     side: Side
     base: QuantScheme
     joint: Sequence[Flips]
@@ -59,7 +58,6 @@ class GradientCandidates:
         return cls(
             stages=(stage,),
             wanted={stage: pair.b.stacked(stage)},
-            cases=pair.cases,
             side=pair.b,
             base=_inheriting(pair.a.scheme, pair.b.scheme),
             joint=tuple(flips for flips in dict.fromkeys(joint) if flips),
@@ -72,8 +70,8 @@ class GradientCandidates:
         scheme = replace(self.base, product=replace(self.base.product, **of_product))
         if tensor is not None:
             tensor = replace(tensor, rules=replace(tensor.rules, **changes))
-        chosen = range(len(self.cases)) if case is None else (case,)
-        made = [_gradient(self.cases[i], self.side.traces[i], scheme, tensor, until) for i in chosen]
+        chosen = range(len(self.side.cases)) if case is None else (case,)
+        made = [_gradient(self.side.cases[i], self.side.traces[i], scheme, tensor, until) for i in chosen]
         return {until: torch.stack(made)}
 
     def single(self, after: Flips, until: str) -> Iterator[Flip]:
@@ -84,7 +82,7 @@ class GradientCandidates:
         tensor = _tensor(self.base, until)
         if tensor is None:
             return
-        acting = relevant(tensor, self.cases[0].weight.dtype)
+        acting = relevant(tensor, self.side.cases[0].weight.dtype)
         for field in FIELDS:
             for member in enumeration_of(Rules, field):
                 if field in acting and member != getattr(tensor.rules, field):

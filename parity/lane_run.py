@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -11,6 +12,7 @@ from parity.backends.aten_int4_cells import ATEN_INT4, TINYGEMM_CPU
 from parity.backends.names import EPOCHS
 from parity.backends.protocol import NotExpressible
 from parity.backends.registry import backend_named
+from parity.backends.torchao_cells import TORCHAO, TORCHAO_CUDA
 from parity.bits import dtype_name
 from parity.cases import input_of, layer_of
 from parity.cells import Cell
@@ -32,6 +34,7 @@ FOLLOWS = {
     ATEN_INT4: TINYGEMM_CPU,
     **dict.fromkeys(EPOCHS, "torchao"),
 }
+FOLLOWS_ON = {(TORCHAO, "cuda"): TORCHAO_CUDA}
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,9 +45,14 @@ class LaneRun:
     trace: Trace | None
 
 
+def followed(lane: Lane) -> str | None:
+    """The rule set that the lane's backend is declared to follow on the lane's device; None where none is declared."""
+    return FOLLOWS_ON.get((lane.backend, lane.device)) or FOLLOWS.get(lane.backend)
+
+
 def rules_of(lane: Lane) -> str:
     """The rule set that a lane's scheme is built with: its override, or what its backend follows."""
-    return lane.rules or FOLLOWS.get(lane.backend, "engine")
+    return lane.rules or followed(lane) or "engine"
 
 
 def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str, like: LaneRun | None = None) -> LaneRun:
@@ -61,10 +69,17 @@ def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str, like: La
         asked = {"gradients": True} if cell["grad"] == "yes" else {}
         return backend.trace(lane, layer, x, scheme, int(cell["steps"]), **asked)
 
+    with threads_of(cell):
+        return attempt(lane, backend.unrun(lane), compute, cell_id=cell.id, input_digest=input_digest, like=like)
+
+
+@contextmanager
+def threads_of(cell: Cell) -> Iterator[None]:
+    """As many torch threads as the cell says."""
     threads = torch.get_num_threads()
     torch.set_num_threads(int(cell["threads"]))
     try:
-        return attempt(lane, backend.unrun(lane), compute, cell_id=cell.id, input_digest=input_digest, like=like)
+        yield
     finally:
         torch.set_num_threads(threads)
 

@@ -27,10 +27,12 @@ def nearest_tie(pair: Pair) -> Tie | None:
         first = diff_stage(stage, pair.a.traces[0][stage].tensor, pair.b.traces[0][stage].tensor).first_index
         if first is None:
             continue
-        x = pair.cases[0].weight if operand == "weight" else pair.cases[0].x
-        a, b = (_place(side, operand, x.detach().cpu(), first) for side in (pair.a, pair.b))
+        own = [side.cases[0].weight if operand == "weight" else side.cases[0].x for side in (pair.a, pair.b)]
+        if own[0][first] != own[1][first]:  # each lane has trained a value of its own
+            continue
+        a, b = (_place(side, operand, x.cpu(), first) for side, x in zip((pair.a, pair.b), own, strict=True))
         if a is not None and b is not None:
-            return Tie(stage=stage, index=first, x=float(x[first]).hex(), places=(a, b))
+            return Tie(stage=stage, index=first, x=float(own[0][first]).hex(), places=(a, b))
     return None
 
 

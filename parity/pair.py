@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -18,26 +18,39 @@ from quant import QuantScheme
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Case:
-    """What both lanes were fed: weight [N, K], bias [N] or None, x [..., K] (int64 indices for an embedding)."""
+    """What a lane quantized: a float nn.Linear or nn.Embedding, and x [..., K] (int64 indices for an embedding)."""
 
-    weight: Tensor
-    bias: Tensor | None
+    layer: nn.Module
     x: Tensor
 
-    @classmethod
-    def of(cls, layer: nn.Module, x: Tensor) -> Case:
-        """What an nn.Linear or nn.Embedding and its input hold."""
-        parameters = {name: value.detach() for name, value in layer.named_parameters()}
-        return cls(weight=parameters["weight"], bias=parameters.get("bias"), x=x)
+    @property
+    def weight(self) -> Tensor:
+        """[N, K]."""
+        return self._parameters["weight"]
+
+    @property
+    def bias(self) -> Tensor | None:
+        """[N], or None."""
+        return self._parameters.get("bias")
+
+    @property
+    def _parameters(self) -> dict[str, Tensor]:
+        return {name: value.detach() for name, value in self.layer.named_parameters()}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Side:
-    """One lane, the scheme that it is declared to carry out, and its trace of every case."""
+    """One lane, the scheme that it is declared to carry out, and its trace of every case.
+
+    cases = what the traces were made of: what the lane was fed, or that with the parameters that it trained.
+    training = the scheme under which it is declared to train, which need not be the one that it carries out.
+    """
 
     lane: Lane
     scheme: QuantScheme
-    traces: tuple[Trace, ...]
+    training: QuantScheme
+    traces: tuple[Trace, ...] = ()
+    cases: tuple[Case, ...] = ()
 
     def stacked(self, stage: str) -> Tensor:
         """One stage of every case, [cases, ...], on cpu."""
@@ -48,48 +61,38 @@ class Side:
 class Pair:
     """Both lanes on the same cases; the first case is the one that is to be explained.
 
-    Raises ValueError when a lane has no trace of some case.
+    steps = how often each lane trained its parameters before. Raises ValueError when a lane has no trace of some case.
     """
 
     cases: Sequence[Case]
     a: Side
     b: Side
+    steps: int = 0
 
     def __post_init__(self) -> None:
         for side in (self.a, self.b):
-            if len(side.traces) != len(self.cases):
+            if len(side.traces) != len(self.cases) or len(side.cases) != len(self.cases):
                 raise ValueError(f"{side.lane} has {len(side.traces)} traces of {len(self.cases)} cases")
 
     @classmethod
-    def of_runs(
-        cls,
-        cases: Sequence[Case],
-        runs: Sequence[tuple[LaneRun, LaneRun]],
-        lanes: tuple[Lane, Lane],
-        schemes: tuple[QuantScheme, QuantScheme],
-    ) -> Pair:
-        """What both lanes did on each case; a case on which one did not run is left out.
+    def of_runs(cls, cases: Sequence[Case], runs: Sequence[tuple[LaneRun, LaneRun]], sides: tuple[Side, Side]) -> Pair:
+        """What both lanes, given as sides without traces, did on each case, but for cases on which one did not run.
 
         Raises ValueError where that is the first.
         """
         for run in runs[0]:
             if run.trace is None:
                 raise ValueError(f"{run.record.lane} did not run: {run.record.message or run.record.outcome}")
-        kept = [
-            (case, a.trace, b.trace)
-            for case, (a, b) in zip(cases, runs, strict=True)
-            if a.trace is not None and b.trace is not None
-        ]
-        return cls(
-            cases=[case for case, _, _ in kept],
-            a=Side(lane=lanes[0], scheme=schemes[0], traces=tuple(a for _, a, _ in kept)),
-            b=Side(lane=lanes[1], scheme=schemes[1], traces=tuple(b for _, _, b in kept)),
-        )
+        kept = [i for i, (a, b) in enumerate(runs) if a.trace is not None and b.trace is not None]
+        fed = tuple(cases[i] for i in kept)
+        traces = [tuple(trace for i in kept if (trace := runs[i][side].trace) is not None) for side in (0, 1)]
+        a, b = (replace(side, traces=own, cases=fed) for side, own in zip(sides, traces, strict=True))
+        return cls(cases=fed, a=a, b=b)
 
     @property
     def swapped(self) -> Pair:
         """The same pair seen from the other lane."""
-        return Pair(cases=self.cases, a=self.b, b=self.a)
+        return replace(self, a=self.b, b=self.a)
 
     @property
     def stages(self) -> tuple[str, ...]:

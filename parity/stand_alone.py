@@ -16,6 +16,7 @@ from torch import Tensor
 from parity.diff import diff_stage
 from parity.explanation import Cause
 from parity.flips import field_text, forward_only
+from parity.formats import hexadecimal
 from parity.pair import Pair, Side
 from parity.torch_lines import OPERANDS, lines
 from quant.scheme import ResolvedScheme
@@ -46,7 +47,7 @@ def stand_alone(pair: Pair, stage: str, causes: Sequence[Cause]) -> str | None:
     there is more to a lane's arithmetic at this stage.
     """
     operand, _, suffix = stage.partition(".")
-    x = pair.cases[0].weight if operand == "weight" else pair.cases[0].x
+    x = pair.b.cases[0].weight if operand == "weight" else pair.b.cases[0].x
     if suffix not in OPERANDS or operand not in ("input", "weight"):
         return None
     tensors = [side.traces[0][stage].tensor.detach().cpu() for side in (pair.a, pair.b)]
@@ -159,10 +160,5 @@ def _text(value: Tensor) -> str:
     """`torch.tensor([float.fromhex("0x1.4p+1")], dtype=torch.bfloat16)`; integers as they are."""
     if not value.dtype.is_floating_point:
         return f"torch.tensor({value.tolist()}, dtype={value.dtype})"
-    numbers = ", ".join(f'float.fromhex("{_hex(number)}")' for number in value.double().tolist())
+    numbers = ", ".join(f'float.fromhex("{hexadecimal(number)}")' for number in value.double().tolist())
     return f"torch.tensor([{numbers}], dtype=torch.float64).to({value.dtype})"
-
-
-def _hex(number: float) -> str:
-    digits, p, exponent = number.hex().partition("p")
-    return f"{digits.rstrip('0').rstrip('.') if p else digits}{p}{exponent}"

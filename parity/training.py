@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -41,3 +42,11 @@ def train(layer: Layer, x: Tensor, steps: int, move: Callable[[nn.Module], objec
         move(layer)
     layer.zero_grad()
     return layer
+
+
+def float_layer_like(layer: Layer, trained: nn.Module) -> Layer:
+    """A layer of the kind `layer` is, in its own strides, with the weight and bias of what was trained in its place."""
+    fresh = copy.deepcopy(layer)
+    state = trained.state_dict()
+    fresh.load_state_dict({name: state[name] for name in fresh.state_dict()})
+    return fresh

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -25,7 +25,7 @@ SUFFIXES = ("scale", "zero_point", "codes", "dequantized")
 def operand_stages(x: Tensor, scheme: TensorScheme, *, fake: bool, until: str = "dequantized") -> dict[str, Tensor]:
     """Scale, zero point, codes and dequantized values of x, as far as `until`; fake as QAT-prepare has them."""
     qparams = choose_qparams(x, scheme)
-    stages = {"scale": qparams.scale}
+    stages = {"scale": qparams.effective_scale}
     if qparams.zero_point is not None:
         stages["zero_point"] = qparams.zero_point
     if until in ("scale", "zero_point"):
@@ -45,29 +45,32 @@ def _from_codes(codes: Tensor, qparams: QParams, dtype: torch.dtype) -> dict[str
     return {"dequantized": dequantize(Quantized(codes=codes, qparams=qparams), dtype)}
 
 
-def layer_output(case: Case, trace: Trace, scheme: QuantScheme) -> Tensor:
-    """The output of the operands that a trace holds, by the scheme's product. Raises KeyError where it lacks one."""
-    weight = operand_of(trace, "weight", scheme.weight, case.weight.dtype)
+def layer_output(case: Case, trace: Trace, scheme: QuantScheme, device: str = "cpu") -> Tensor:
+    """The output, on cpu, of the operands that a trace holds, by the scheme's product on a device.
+
+    Raises KeyError where the trace lacks one.
+    """
+    x, weight = case.x.to(device), operand_of(trace, "weight", scheme.weight, case.weight.dtype, device)
     with torch.no_grad():
-        if not case.x.is_floating_point():
-            return lookup_stages(case.x.cpu(), weight, scheme, case.weight.dtype, None).output
+        if not x.is_floating_point():
+            return lookup_stages(x, weight, scheme, case.weight.dtype, None).output.cpu()
         activation = scheme.activation
-        given = None if activation is None else operand_of(trace, "input", activation, case.x.dtype)
-        bias = None if case.bias is None else case.bias.cpu()
-        return layer_stages(case.x.cpu(), given, weight, bias, scheme, case.weight.dtype).output
+        given = None if activation is None else operand_of(trace, "input", activation, x.dtype, device)
+        bias = None if case.bias is None else case.bias.to(device)
+        return layer_stages(x, given, weight, bias, scheme, case.weight.dtype).output.cpu()
 
 
-def operand_of(trace: Trace, side: str, scheme: TensorScheme, dtype: torch.dtype) -> Operand:
+def operand_of(trace: Trace, side: str, scheme: TensorScheme, dtype: torch.dtype, device: str = "cpu") -> Operand:
     """One side's operand as a lane's trace holds it, with the scheme that gives it its meaning."""
     zero_point = trace.find(f"{side}.zero_point")
     return Operand(
         qparams=QParams(
-            scale=trace[f"{side}.scale"].tensor.cpu(),
-            zero_point=None if zero_point is None else zero_point.tensor.cpu(),
+            scale=trace[f"{side}.scale"].tensor.to(device),
+            zero_point=None if zero_point is None else zero_point.tensor.to(device),
             scheme=scheme.resolved(dtype),
         ),
-        codes=trace[f"{side}.codes"].tensor.cpu(),
-        dequantized=trace[f"{side}.dequantized"].tensor.cpu(),
+        codes=trace[f"{side}.codes"].tensor.to(device),
+        dequantized=trace[f"{side}.dequantized"].tensor.to(device),
     )
 
 
@@ -84,18 +87,41 @@ def inherited(pair: Pair, stage: str, scheme: QuantScheme) -> tuple[str, ...]:
         resumed = [_resumed(pair, i, operand, name, scheme) for i in range(len(pair.cases))]
     except (KeyError, ValueError):
         return ()
-    healed = []
-    for later in pair.stages[pair.stages.index(stage) + 1 :]:
-        if later not in resumed[0] or pair.diff(later).identical:
-            continue
-        diff = diff_stage(later, pair.a.stacked(later), torch.stack([stages[later] for stages in resumed]))
-        healed += [later] if diff.identical else []
-    return tuple(healed)
+    return _healed(pair, pair.stages[pair.stages.index(stage) + 1 :], resumed)
+
+
+def inherited_by_training(pair: Pair, scheme: QuantScheme) -> tuple[str, ...]:
+    """The stages that are lane A's once lane B, carrying out `scheme`, starts from the parameters that A has trained.
+
+    Empty where its rules read what no stage holds.
+    """
+    try:
+        started = [_started(pair, i, scheme) for i in range(len(pair.cases))]
+    except (KeyError, ValueError):
+        return ()
+    return _healed(pair, pair.stages, started)
+
+
+def _healed(pair: Pair, stages: Sequence[str], made: Sequence[Mapping[str, Tensor]]) -> tuple[str, ...]:
+    """Those of the stages that differ, and do not in what was made."""
+    different = (stage for stage in stages if stage in made[0] and not pair.diff(stage).identical)
+    stacks = ((stage, torch.stack([each[stage] for each in made])) for stage in different)
+    return tuple(stage for stage, stack in stacks if diff_stage(stage, pair.a.stacked(stage), stack).identical)
+
+
+def _started(pair: Pair, i: int, scheme: QuantScheme) -> Mapping[str, Tensor]:
+    """What B computes of case i from the weight and bias that A has trained."""
+    trained, b = pair.a.cases[i], pair.b.traces[i]
+    fake = pair.b.lane.flow is Flow.QAT_PREPARE
+    made = operand_stages(trained.weight.cpu(), scheme.weight, fake=fake)
+    stages = {f"weight.{name}": value for name, value in made.items()}
+    whole = {stage.name: stage.tensor for stage in b} | stages
+    return stages | {"output": layer_output(trained, _with(b, whole), scheme, pair.b.lane.device)}
 
 
 def _resumed(pair: Pair, i: int, operand: str, name: str, scheme: QuantScheme) -> Mapping[str, Tensor]:
     """What B computes of case i after A's value of the stage."""
-    case, a, b = pair.cases[i], pair.a.traces[i], pair.b.traces[i]
+    case, a, b = pair.b.cases[i], pair.a.traces[i], pair.b.traces[i]
     tensor = scheme.weight if operand == "weight" else scheme.activation
     assert tensor is not None
     x = (case.weight if operand == "weight" else case.x).cpu()
@@ -110,7 +136,7 @@ def _resumed(pair: Pair, i: int, operand: str, name: str, scheme: QuantScheme) -
         later = _from_qparams(x, qparams, fake=fake)
     stages = {f"{operand}.{key}": value for key, value in later.items()}
     whole = {s.name: s.tensor for s in b} | {name_: a[name_].tensor for name_ in _given(operand, name, a)} | stages
-    return stages | {"output": layer_output(case, _with(b, whole), scheme)}
+    return stages | {"output": layer_output(case, _with(b, whole), scheme, pair.b.lane.device)}
 
 
 def _given(operand: str, name: str, a: Trace) -> tuple[str, ...]:

@@ -229,7 +229,6 @@ def test_a_layer_of_a_file_is_explained(tmp_path: Path) -> None:
     [
         ("dtype:fp8", "engine:ptq~engine:ptq", "axis dtype has no value 'fp8'"),
         ("default", "engine:ptq", "'engine:ptq' is not an edge; write two lanes"),
-        ("steps:1", "engine:ptq~engine:qat_convert", "trained; explain 'default' instead"),
         ("layer:fc1", "engine:ptq~engine:qat_convert", "is of a layer in a file; name the file with --weights"),
         ("pz:no", "engine:ptq~engine:qat_convert", "is illegal (a symmetric range holds zero)"),
         ("default", "engine:ptq~engine:qat_convert:cpu:triton", "did not run: the triton kernels run on cuda"),

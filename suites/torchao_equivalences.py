@@ -73,8 +73,9 @@ def compared(combination: Equivalence, other: str, family: str) -> Pair:
     for text in (LANES[combination.test][0], other):
         backend, _, flow = text.partition(":")
         lane, scheme = Lane(backend=backend, flow=Flow(flow)), _scheme(combination, text)
-        sides.append(Side(lane=lane, scheme=scheme, traces=(_BACKENDS[backend].trace(lane, layer, x, scheme),)))
-    return Pair(cases=[Case.of(layer, x)], a=sides[0], b=sides[1])
+        traces = (_BACKENDS[backend].trace(lane, layer, x, scheme),)
+        sides.append(Side(lane=lane, scheme=scheme, training=scheme, traces=traces, cases=(Case(layer=layer, x=x),)))
+    return Pair(cases=sides[0].cases, a=sides[0], b=sides[1])
 
 
 def first_stage(pair: Pair) -> str:

@@ -15,6 +15,7 @@ from parity.calibration import calibration_batches, learned_qparams, trained_and
 from parity.gradients import with_gradients
 from parity.lanes import Flow, Lane
 from parity.trace import Stage, Trace
+from parity.training import float_layer_like
 from quant import QuantScheme, convert, prepare, quantize_
 from quant.computed import computed_dtypes
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
@@ -55,6 +56,11 @@ class EngineBackend:
         with fused(lane.mode == "triton"):
             return self._trace(lane, layer, x, scheme, steps, gradients)
 
+    def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
+        """What every flow of the engine quantizes after its steps: all of them train by prepare."""
+        with fused(lane.mode == "triton"):
+            return float_layer_like(layer, _trained(copy.deepcopy(layer), x, scheme, steps))
+
     def _trace(
         self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int, gradients: bool
     ) -> Trace:
@@ -63,14 +69,14 @@ class EngineBackend:
         if lane.flow is Flow.PTQ:
             learned = None
             if steps:
-                trained = trained_and_calibrated(cast(Prepared, prepare(own, scheme)), x, steps)
-                own, learned = _float_layer_like(layer, trained), learned_qparams(trained)
+                trained = _trained(own, x, scheme, steps)
+                own, learned = float_layer_like(layer, trained), learned_qparams(trained)
             if learned is not None:
                 module: Quantized = QuantizedLinear.from_float(own.weight, own.bias, scheme, learned)  # type: ignore[arg-type]  # a Linear
             else:
                 module = cast(Quantized, quantize_(own, scheme, batches=calibration_batches(x, scheme)))
         else:
-            prepared = trained_and_calibrated(cast(Prepared, prepare(own, scheme)), x, steps).eval()
+            prepared = _trained(own, x, scheme, steps).eval()
             if lane.flow is Flow.QAT_PREPARE:
                 with torch.no_grad():
                     trace = trace_of(stages_in(lane.mode, prepared, x), dtype)
@@ -120,11 +126,9 @@ def operand_stages(side: str, operand: Operand, dtype: torch.dtype) -> list[Stag
     ]
 
 
-def _float_layer_like(layer: nn.Module, trained: Prepared) -> nn.Module:
-    """A float layer of the kind `layer` is, with the trained parameters."""
-    fresh = copy.deepcopy(layer)
-    fresh.load_state_dict({name: trained.state_dict()[name] for name in fresh.state_dict()})
-    return fresh
+def _trained(own: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> Prepared:
+    """The layer prepared, in place, and trained."""
+    return trained_and_calibrated(cast(Prepared, prepare(own, scheme)), x, steps)
 
 
 def _reloaded(prepared: Prepared, scheme: QuantScheme) -> Prepared:

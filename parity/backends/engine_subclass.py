@@ -8,12 +8,13 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from parity.backends.engine import Quantized, missing_device, through_state_dict, trace_of
+from parity.backends.engine import Quantized, missing_device, through_state_dict
+from parity.backends.engine_stages import trace_of
 from parity.backends.protocol import NotExpressible
 from parity.gradients import with_gradients
 from parity.lanes import Flow, Lane
 from parity.trace import Trace
-from parity.training import train
+from parity.training import float_layer_like, train
 from quant import Mechanism, QuantScheme, convert, prepare
 from quant.statistic import Own
 from quant.subclass import stages_of
@@ -47,8 +48,7 @@ class EngineSubclassBackend:
         for tensor in (scheme.weight, scheme.activation):
             if tensor is not None and not isinstance(tensor.statistic, Own):
                 raise NotExpressible(f"the statistic {tensor.statistic} is kept by a module, and a tensor keeps none")
-        prepared = prepare(copy.deepcopy(layer), scheme, mechanism=Mechanism.SUBCLASS)
-        prepared = train(prepared, x, steps).eval()
+        prepared = _trained(layer, x, scheme, steps).eval()
         dtype = prepared.weight.dtype
         assert isinstance(dtype, torch.dtype)
         with torch.no_grad():
@@ -59,3 +59,12 @@ class EngineSubclassBackend:
             stages = replace(stages_of(prepared, x), output=prepared(x))
         trace = trace_of(stages, dtype)
         return with_gradients(trace, prepared, x) if gradients else trace
+
+    def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
+        """What both flows quantize after their steps."""
+        return float_layer_like(layer, _trained(layer, x, scheme, steps))
+
+
+def _trained(layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
+    """A copy of the layer, prepared and trained."""
+    return train(prepare(copy.deepcopy(layer), scheme, mechanism=Mechanism.SUBCLASS), x, steps)

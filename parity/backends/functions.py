@@ -39,7 +39,7 @@ Dequantize = Callable[[Tensor, Tensor, Tensor | None, ResolvedScheme, torch.dtyp
 def engine_choose_qparams(x: Tensor, scheme: ResolvedScheme) -> tuple[Tensor, Tensor | None]:
     """quant.choose_qparams without what only later steps read."""
     qparams = quant.choose_qparams(x, scheme)
-    return qparams.scale, qparams.zero_point
+    return qparams.effective_scale, qparams.zero_point
 
 
 def engine_quantize(x: Tensor, scale: Tensor, zero_point: Tensor | None, scheme: ResolvedScheme) -> Tensor:
@@ -107,7 +107,7 @@ class FunctionsBackend:
         if scheme.activation is not None and x.is_floating_point():
             stages += self._operand("input", x, scheme.activation)
         stages += self._operand("weight", weight, scheme.weight)
-        output = layer_output(Case.of(layer, x), Trace(stages), scheme).to(x.device)
+        output = layer_output(Case(layer=layer, x=x), Trace(stages), scheme, lane.device).to(x.device)
         return Trace([*stages, Stage(name="output", tensor=output, computed=output.dtype)])
 
     def _operand(self, side: str, x: Tensor, scheme: TensorScheme) -> list[Stage]:

@@ -53,5 +53,16 @@ class Declares(Protocol):
         ...
 
 
+@runtime_checkable
+class Trains(Protocol):
+    """A backend that hands out the parameters that its flows quantize after training steps: an explanation of such a
+    cell starts from them.
+    """
+
+    def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
+        """A layer with the float weight and bias that `lane`'s flow has after `steps`; `layer` is not modified."""
+        ...
+
+
 class NotExpressible(Exception):  # noqa: N818  (an answer about a scheme, not a fault)
     """This backend has no counterpart of the scheme; the message says what it lacks."""

@@ -45,6 +45,12 @@ class TorchaoBackend:
 
         return config_trace(layer, x, wanted, steps, gradients)
 
+    def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
+        """What QATConfig's prepare step trains the layer to. Raises what `trace` raises."""
+        from parity.backends.torchao_flows import config_trained
+
+        return config_trained(layer, x, _expressible(scheme, layer, lane, steps), steps)
+
     @property
     def functions(self) -> Functions:
         """torchao's primitives, which take schemes that its flows have no word for."""
@@ -82,6 +88,12 @@ class Torchao8da4wBackend:
         from parity.backends.torchao_flows import legacy_trace_of
 
         return legacy_trace_of(layer, x, wanted, steps, gradients)
+
+    def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
+        """What the legacy quantizer's prepare trains the layer to. Raises what `trace` raises."""
+        from parity.backends.torchao_flows import legacy_trained
+
+        return legacy_trained(layer, x, _expressible(scheme, layer, lane, steps), steps)
 
 
 def _unrun(lane: Lane, flows: tuple[Flow, ...]) -> str | None:

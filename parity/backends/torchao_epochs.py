@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Final
 
 from torch import Tensor, nn
@@ -13,7 +14,7 @@ from parity.backends.torchao_cells import LEGACY, TORCHAO
 from parity.backends.torchao_gaps import Wanted, gap
 from parity.lanes import Flow, Lane
 from parity.trace import Trace
-from parity.training import train
+from parity.training import float_layer_like, train
 from quant import QuantScheme, epochs, prepare
 
 _ENGINE: Final = EngineBackend()
@@ -65,17 +66,13 @@ class EpochBackend:
         """The stages of one flow; weights train as the epoch's prepare trained them. Raises what `declared` raises."""
         carried = self.declared(lane, layer, scheme)
         if steps and lane.flow is not Flow.QAT_PREPARE:
-            layer = self._trained(layer, x, scheme, steps)
-            steps = 0
+            layer, steps = self.trained(lane, layer, x, scheme, steps), 0
         return _ENGINE.trace(lane, layer, x, carried, steps, gradients=gradients)
 
-    def _trained(self, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
-        """A float layer of the kind `layer` is, with the weights that the epoch's prepare trains."""
-        carried = self.declared(Lane(backend=self.name, flow=Flow.QAT_PREPARE), layer, scheme)
-        trained = train(prepare(copy.deepcopy(layer), carried), x, steps)
-        fresh = copy.deepcopy(layer)
-        fresh.load_state_dict(trained.state_dict())
-        return fresh
+    def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
+        """A float layer with the weights that the epoch's prepare trains, whichever flow quantizes them."""
+        carried = self.declared(replace(lane, flow=Flow.QAT_PREPARE), layer, scheme)
+        return float_layer_like(layer, train(prepare(copy.deepcopy(layer), carried), x, steps))
 
 
 (

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from parity.backends.torchao_stages import legacy_trace, prepared_trace, stored_
 from parity.gradients import with_gradients
 from parity.lanes import Flow
 from parity.trace import Trace
-from parity.training import train
+from parity.training import float_layer_like, train
 
 with quiet_import():
     from torchao.quantization import quantize_
@@ -28,8 +29,7 @@ def config_trace(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int, gradie
     """quantize_ with a PTQ config, or with QATConfig's prepare and convert steps."""
     if wanted.flow is Flow.PTQ:
         if steps:
-            trained = train(_told(_own(layer), prepare_config(wanted)), x, steps)
-            layer = _with_parameters(layer, trained)
+            layer = config_trained(layer, x, wanted, steps)
         return _read(stored_trace, _told(layer, ptq_config(wanted)), x, wanted)
     prepared = train(_told(_own(layer) if steps else layer, prepare_config(wanted)), x, steps).eval()
     if wanted.flow is Flow.QAT_PREPARE:
@@ -37,13 +37,23 @@ def config_trace(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int, gradie
     return _read(stored_trace, _told(prepared, convert_config(wanted)), x, wanted)
 
 
+def config_trained(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> nn.Module:
+    """The float layer that each flow of the configs quantizes after its steps."""
+    return float_layer_like(layer, train(_told(_own(layer), prepare_config(wanted)), x, steps))
+
+
+def legacy_trained(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> nn.Module:
+    """The same of a legacy quantizer."""
+    with _unwarned():
+        prepared = legacy_quantizer(wanted).prepare(nn.Sequential(_own(layer)))[0]
+    return float_layer_like(layer, train(prepared, x, steps))
+
+
 def legacy_trace_of(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int, gradients: bool = False) -> Trace:
     """prepare and convert of the legacy QAT quantizers; raises NotExpressible for a weight that convert refuses."""
     quantizer = legacy_quantizer(wanted)
     model = nn.Sequential(_own(layer) if steps else _alias(layer))
-    with warnings.catch_warnings():
-        # torchao warns of its own use of its own deprecated enumeration
-        warnings.filterwarnings("ignore", message="Deprecation: TorchAODType")
+    with _unwarned():
         prepared = train(quantizer.prepare(model)[0], x, steps).eval()
         if wanted.flow is Flow.QAT_PREPARE:
             return _read_prepared(prepared, x, wanted, gradients)
@@ -52,6 +62,14 @@ def legacy_trace_of(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int, gra
         with torch.no_grad():
             converted = quantizer.convert(nn.Sequential(prepared))[0]
     return _read(legacy_trace, converted, x, wanted)
+
+
+@contextmanager
+def _unwarned() -> Iterator[None]:
+    """torchao warns of its own use of its own deprecated enumeration."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="Deprecation: TorchAODType")
+        yield
 
 
 def _told(layer: nn.Module, config: Any) -> nn.Module:
@@ -85,10 +103,3 @@ def _alias(layer: nn.Module) -> nn.Module:
 def _own(layer: nn.Module) -> nn.Module:
     """A copy whose parameters may be trained."""
     return copy.deepcopy(layer)
-
-
-def _with_parameters(layer: nn.Module, trained: nn.Module) -> nn.Module:
-    """A float layer of the kind `layer` is, with the trained parameters."""
-    alias = _alias(layer)
-    alias._parameters = {name: trained._parameters[name] for name in layer._parameters}
-    return alias

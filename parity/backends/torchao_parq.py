@@ -48,13 +48,25 @@ class TorchaoParqBackend:
         gradients: bool = False,
     ) -> Trace:
         """The stages of one flow; a weight on the grid has no gradients of its own. Raises NotExpressible."""
-        wanted = Wanted.of(scheme, layer, backend=lane.backend, flow=lane.flow, trained=steps > 0)
-        reason = parq_gap(wanted)
-        if reason is not None:
-            raise NotExpressible(reason)
+        wanted = _expressible(scheme, layer, lane, steps)
         from parity.backends.torchao_parq_flows import parq_trace
 
         return parq_trace(layer, x, wanted, steps)
+
+    def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
+        """What PARQ's optimizer trains the layer to. Raises NotExpressible."""
+        wanted = _expressible(scheme, layer, lane, steps)
+        from parity.backends.torchao_parq_flows import parq_trained
+
+        return parq_trained(layer, x, wanted, steps)
+
+
+def _expressible(scheme: QuantScheme, layer: nn.Module, lane: Lane, steps: int) -> Wanted:
+    wanted = Wanted.of(scheme, layer, backend=lane.backend, flow=lane.flow, trained=steps > 0)
+    reason = parq_gap(wanted)
+    if reason is not None:
+        raise NotExpressible(reason)
+    return wanted
 
 
 def parq_gap(wanted: Wanted) -> str | None:

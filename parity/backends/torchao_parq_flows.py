@@ -14,7 +14,7 @@ from parity.backends.torchao_package import quiet_import
 from parity.backends.torchao_stages import drawn_trace, stored_trace
 from parity.lanes import Flow
 from parity.trace import Trace
-from parity.training import LEARNING_RATE, train
+from parity.training import LEARNING_RATE, float_layer_like, train
 from quant import PerGroup
 
 with quiet_import():
@@ -45,6 +45,14 @@ def parq_trace(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> Trace
     with torch.no_grad():
         weight.copy_(drawn)
         return drawn_trace(model.eval()[0], x, latent, quantizer, wanted)
+
+
+def parq_trained(layer: nn.Module, x: Tensor, wanted: Wanted, steps: int) -> nn.Module:
+    """A float layer with the latent weight: what is drawn to the grid, not what the steps left there."""
+    model = nn.Sequential(copy.deepcopy(layer))
+    quantizer = StretchedUnifTorchaoQuantizer(wanted.weight.bits, eps=wanted.weight.eps)
+    _trained(model, x, wanted, quantizer, steps).restore_latent_params()
+    return float_layer_like(layer, model[0])
 
 
 def _trained(model: nn.Sequential, x: Tensor, wanted: Wanted, quantizer: Any, steps: int) -> Any:

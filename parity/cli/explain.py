@@ -48,7 +48,7 @@ def explain_cell(
     for each in found:
         say(f"{each.edge}", f"  {each.sentence}")
         if each.inherited:
-            say(f"  inherited from {each.first_stage}: {', '.join(each.inherited)}")
+            say(f"  inherited from {each.given}: {', '.join(each.inherited)}")
         if each.right is not None:
             say(f"  as declared: {each.right}")
         if each.script is not None:

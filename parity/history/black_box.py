@@ -43,3 +43,7 @@ class CarriedOut:
             replace(stage, tensor=self.spoiled[stage.name](stage.tensor)) if stage.name in self.spoiled else stage
             for stage in computed
         )
+
+    def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
+        """What the engine trains the layer to under the scheme that is carried out."""
+        return EngineBackend().trained(lane, layer, x, self.scheme, steps)

@@ -8,8 +8,8 @@ function explainedView(sheet, finding, told) {
     // Said above already, unless other decisions do as well or none was found.
     told.sentence === causeSentence(explanation.first_stage, recorded) ? null : ["Cause", told.sentence],
     explanation.inherited.length
-      ? ["Transplant", `Given lane A's ${explanation.first_stage}, lane B makes A's bits again at ${explanation.inherited.join(", ")}: what differs there was inherited.`]
-      : ["Transplant", `Given lane A's ${explanation.first_stage}, no later stage of lane B that differed is equal again.`],
+      ? ["Transplant", `Given lane A's ${explanation.given || explanation.first_stage}, lane B makes A's bits again at ${explanation.inherited.join(", ")}: what differs there was inherited.`]
+      : ["Transplant", `Given lane A's ${explanation.given || explanation.first_stage}, no later stage of lane B that differed is equal again.`],
     ...judged.map((one) => ["Oracle", element("span", {}, element("code", {}, one.lane), ` ${one.stage ? "is not what it declares: " : "is as it declares: "}${one.sentence}`)]),
   ].filter(Boolean);
   return element("section", { class: "explained", "aria-label": "explanation" },
