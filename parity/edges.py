@@ -8,7 +8,7 @@ from typing import Final
 
 from parity.backends.aten_int4_cells import ATEN_INT4, TINYGEMM_CPU, multiplies
 from parity.backends.names import EPOCHS
-from parity.backends.torchao_cells import LEGACY, TORCHAO, hard_coded, inexpressible
+from parity.backends.torchao_cells import LEGACY, TORCHAO, TORCHAO_CUDA, hard_coded, inexpressible
 from parity.backends.torchao_parq_cells import PARQ, parq_flows, uses_machine_eps
 from parity.cells import Cell, cell_at, concrete, illegal_reason
 from parity.epoch_cells import EPOCH_CELLS
@@ -44,9 +44,9 @@ def triangle(backend: str, *, device: str = "cpu", flows: tuple[Flow, ...] = tup
     return tuple(Edge(a=a, b=b, why=why) for i, a in enumerate(lanes) for b in lanes[i + 1 :])
 
 
-def across_devices(backend: str, device: str) -> tuple[Edge, ...]:
+def across_devices(backend: str, device: str, flows: tuple[Flow, ...] = tuple(Flow)) -> tuple[Edge, ...]:
     """Each flow on cpu against the same flow on another device."""
-    lanes = [Lane(backend=backend, flow=flow) for flow in Flow]
+    lanes = [Lane(backend=backend, flow=flow) for flow in flows]
     return tuple(Edge(a=lane, b=lane.on(device), why="one flow gives the same bits on every device") for lane in lanes)
 
 
@@ -69,12 +69,12 @@ def across_mechanisms() -> tuple[Edge, ...]:
     )
 
 
-def against_engine(backend: str, rules: str, flows: tuple[Flow, ...]) -> tuple[Edge, ...]:
-    """Each flow of a foreign backend against the engine under the rules that backend is declared to follow."""
+def against_engine(backend: str, rules: str, flows: tuple[Flow, ...], *, device: str = "cpu") -> tuple[Edge, ...]:
+    """Each flow of a foreign backend against the engine under the rules that backend is declared to follow there."""
     return tuple(
         Edge(
-            a=Lane(backend=backend, flow=flow),
-            b=Lane(backend="engine", rules=rules, flow=flow),
+            a=Lane(backend=backend, flow=flow, device=device),
+            b=Lane(backend="engine", rules=rules, flow=flow, device=device),
             why=f"{backend} is declared to follow the rule set {rules}",
         )
         for flow in flows
@@ -101,6 +101,17 @@ def of_parq(cell: Cell) -> tuple[Edge, ...]:
     return triangle(PARQ, flows=flows) + against_engine(PARQ, "parq", same)
 
 
+def of_torchao_on_cuda(cell: Cell) -> tuple[Edge, ...]:
+    """torchao on CUDA against itself on CPU, and against the engine under the rules that it follows on CUDA.
+
+    Where nothing is trained or differentiated: there each device's own matrix product is in every weight.
+    """
+    if cell["steps"] != "0" or cell["grad"] == "yes":
+        return ()
+    flows = _expressed(cell, TORCHAO)
+    return across_devices(TORCHAO, "cuda", flows) + against_engine(TORCHAO, TORCHAO_CUDA, flows, device="cuda")
+
+
 @cache
 def of_epochs() -> tuple[Edge, ...]:
     """Prepare against convert in every epoch of torchao: what a pull request mended parts before it and not after."""
@@ -113,8 +124,10 @@ def edges_of(cell: Cell) -> tuple[Edge, ...]:
     device = cell["device"]
     edges = triangle("engine", device=device)
     if device != "cpu":
-        modes = across_modes("engine", device, "triton") if device == "cuda" and illegal_reason(cell) is None else ()
-        return edges + across_devices("engine", device) + modes
+        edges += across_devices("engine", device)
+        if device == "cuda" and illegal_reason(cell) is None:
+            edges += across_modes("engine", device, "triton") + of_torchao_on_cuda(cell)
+        return edges
     if illegal_reason(cell) is not None:
         return edges
     if cell["grad"] == "yes" or _plain_half(cell):

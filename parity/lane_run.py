@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -69,17 +68,10 @@ def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str, like: La
         asked = {"gradients": True} if cell["grad"] == "yes" else {}
         return backend.trace(lane, layer, x, scheme, int(cell["steps"]), **asked)
 
-    with threads_of(cell):
-        return attempt(lane, backend.unrun(lane), compute, cell_id=cell.id, input_digest=input_digest, like=like)
-
-
-@contextmanager
-def threads_of(cell: Cell) -> Iterator[None]:
-    """As many torch threads as the cell says."""
     threads = torch.get_num_threads()
     torch.set_num_threads(int(cell["threads"]))
     try:
-        yield
+        return attempt(lane, backend.unrun(lane), compute, cell_id=cell.id, input_digest=input_digest, like=like)
     finally:
         torch.set_num_threads(threads)
 

@@ -125,8 +125,10 @@ def test_never_all_pairs(cell: Cell) -> None:
 @given(CELLS)
 def test_an_illegal_cell_is_the_engines_alone(cell: Cell) -> None:
     backends = {named.backend for edge in edges_of(cell) for named in ends(edge)}
-    if illegal_reason(cell) is not None or cell["device"] != "cpu":
+    if illegal_reason(cell) is not None or cell["device"] in ("xpu", "mps"):
         assert backends == {"engine"}
+    elif cell["device"] == "cuda":
+        assert backends <= {"engine", "torchao"}
     assert all(named.device in ("cpu", cell["device"]) for edge in edges_of(cell) for named in ends(edge))
 
 
@@ -134,6 +136,17 @@ def test_the_default_cell_meets_torchao_under_its_own_rules() -> None:
     edges = {str(edge) for edge in edges_of(cell_at({}))}
     assert "torchao:ptq~engine.torchao:ptq" in edges
     assert not [edge for edge in edges if "torchao:" in edge.split("~")[0] and edge.endswith("~engine:ptq")]
+
+
+def test_on_cuda_torchao_meets_itself_on_cpu_and_the_engine_under_the_rules_it_follows_there() -> None:
+    edges = {str(edge) for edge in edges_of(cell_at({"device": "cuda"})) if "torchao" in str(edge)}
+    assert edges == {
+        pair
+        for flow in Flow
+        for pair in (f"torchao:{flow}~torchao:{flow}:cuda", f"torchao:{flow}:cuda~engine.torchao_cuda:{flow}:cuda")
+    }
+    for trained in ({"steps": "1"}, {"grad": "yes"}):
+        assert not [edge for edge in map(str, edges_of(cell_at({"device": "cuda", **trained}))) if "torchao" in edge]
 
 
 def test_the_legacy_quantizer_is_held_to_the_rules_where_it_follows_them() -> None:
@@ -168,6 +181,7 @@ def test_the_plan_reaches_every_kind_of_edge() -> None:
         ("torchao_parq", "torchao_parq", True),
         ("torchao_parq", "engine", True),
         ("torchao", "torchao", True),
+        ("torchao", "torchao", False),
         ("torchao", "engine", True),
         ("torchao_8da4w", "torchao_8da4w", True),
         ("torchao_8da4w", "engine", True),
