@@ -13,7 +13,7 @@ from torch import Tensor
 from parity.diff import diff_stage, equal_cases
 from parity.flips import Flip, Flips, differences, field_text, flipped, flips_of, forward_only, rule_flip, value_text
 from parity.lanes import Flow
-from parity.pair import Case, Pair, Side
+from parity.pair import Pair, Side
 from parity.transplant import layer_output, operand_stages
 from quant import ProductRules, QuantScheme, TensorScheme, rules_named
 from quant.integers import cast_to_integer
@@ -94,7 +94,7 @@ class OperandCandidates:
     @classmethod
     def of(cls, pair: Pair, operand: str, flow: Flow) -> OperandCandidates:
         """Candidates for lane B's stages of an operand, starting from A's scheme in a flow."""
-        x = torch.stack([(case.weight if operand == "weight" else case.x).cpu() for case in pair.cases])
+        x = torch.stack([(case.weight if operand == "weight" else case.x).cpu() for case in pair.b.cases])
         scheme, declared = (_resolved(side.scheme, operand, x.dtype) for side in (pair.a, pair.b))
         joint = [differences(scheme, other) for other in (declared, *_under_named_sets(scheme))]
         stages = pair.operand_stages(operand)
@@ -143,7 +143,6 @@ class ProductCandidates:
     """
 
     wanted: Stages
-    cases: Sequence[Case]
     side: Side
     device: str
     base: QuantScheme
@@ -158,7 +157,6 @@ class ProductCandidates:
         joint = [_product_differences(base, other, pair.cases[0].weight.dtype) for other in others]
         return cls(
             wanted={"output": pair.b.stacked("output")},
-            cases=pair.cases,
             side=pair.b,
             device=pair.a.lane.device,
             base=base,
@@ -166,14 +164,13 @@ class ProductCandidates:
         )
 
     def made(self, flips: Flips, until: str, case: int | None = None) -> Stages:
-        rules = {k: v for flip in flips if not flip.field.startswith("scheme.") for k, v in flip.changes}
-        device = rules.pop(_DEVICE, self.device)
-        values: dict[str, Any] = {k: v for flip in flips if flip.field.startswith("scheme.") for k, v in flip.changes}
         # No scheme has an integer output, yet a lane may cast to one: what it casts is the output of the model's dtype.
-        cast = values.pop("output_dtype") if values.get("output_dtype") in INTEGER_DTYPES else None
-        scheme = replace(self.base, product=replace(self.base.product, **rules), **values)
-        chosen = range(len(self.cases)) if case is None else (case,)
-        outputs = torch.stack([layer_output(self.cases[i], self.side.traces[i], scheme, device) for i in chosen])
+        cast = next((dtype for _, dtype in _changes(flips) if dtype in INTEGER_DTYPES), None)
+        device = dict(_changes(flips)).get(_DEVICE, self.device)
+        scheme = product_flipped(self.base, flips)
+        cases, traces = self.side.cases, self.side.traces
+        chosen = range(len(cases)) if case is None else (case,)
+        outputs = torch.stack([layer_output(cases[i], traces[i], scheme, device) for i in chosen])
         return {until: outputs if cast is None else cast_to_integer(outputs, cast)}
 
     def single(self, after: Flips, until: str) -> Iterator[Flip]:
@@ -183,15 +180,29 @@ class ProductCandidates:
             for member in enumeration_of(ProductRules, field):
                 if member != getattr(self.base.product, field):
                     yield rule_flip(field, member)
-        own = self.base.resolved_output_dtype(self.cases[0].weight.dtype)
+        own = self.base.resolved_output_dtype(self.side.cases[0].weight.dtype)
         yield from (_output_flip(dtype) for dtype in INPUT_DTYPES if dtype is not own)
         if self.wanted["output"].dtype in INTEGER_DTYPES:
             yield _output_flip(self.wanted["output"].dtype)
 
     def value(self, field: str) -> str:
         if field == "scheme.output_dtype":
-            return value_text(self.base.resolved_output_dtype(self.cases[0].weight.dtype))
+            return value_text(self.base.resolved_output_dtype(self.side.cases[0].weight.dtype))
         return self.device if field == _DEVICE else str(getattr(self.base.product, field))
+
+
+def product_flipped(scheme: QuantScheme, flips: Flips) -> QuantScheme:
+    """The scheme with these changes of its product and of its output, if that stays a float. Raises ValueError."""
+    changes = dict(_changes(flips))
+    product = {name: value for name, value in changes.items() if name in ProductRules.decisions()}
+    output = changes.get("output_dtype", scheme.output_dtype)
+    kept = scheme.output_dtype if output in INTEGER_DTYPES else output
+    return replace(scheme, product=replace(scheme.product, **product), output_dtype=kept)
+
+
+def _changes(flips: Flips) -> Iterator[tuple[str, Any]]:
+    for flip in flips:
+        yield from flip.changes
 
 
 def _output_flip(dtype: torch.dtype) -> Flip:

@@ -20,7 +20,7 @@ from parity.lane_run import LaneRun, attempt, followed
 from parity.lanes import Flow, Lane, lane
 from parity.layer_cases import DTYPES, FAMILIES, LayerCase, Recipe, layer_cases
 from parity.listening import heard
-from parity.pair import Case, Pair
+from parity.pair import Case, Pair, Side
 from parity.record import ByStage
 from parity.verdicts import Outcome, Verdict
 from quant import QuantScheme, rules_named
@@ -114,12 +114,14 @@ class _Side:
             chosen, backend = Lane(backend=named.name, flow=Flow.PTQ), named
         return cls(chosen, backend, scheme if chosen.rules is None else _under(scheme, chosen.rules))
 
-    def declared(self, layer: nn.Module) -> QuantScheme:
-        """The scheme under the rules that the lane's backend is declared to follow."""
-        if isinstance(self.backend, Declares):
-            return self.backend.declared(self.lane, layer, self.scheme)
+    def declared(self, layer: nn.Module) -> Side:
+        """The lane with the scheme under the rules that its backend is declared to follow; it trains nothing."""
         rules = followed(self.lane)
-        return self.scheme if rules in (None, "engine") else _under(self.scheme, rules)
+        if isinstance(self.backend, Declares):
+            scheme = self.backend.declared(self.lane, layer, self.scheme)
+        else:
+            scheme = self.scheme if rules in (None, "engine") else _under(self.scheme, rules)
+        return Side(lane=self.lane, scheme=scheme, training=scheme)
 
     def run(self, case: LayerCase, text: str, digest: str) -> LaneRun:
         device = self.lane.device
@@ -180,5 +182,5 @@ def _pair(sides: tuple[_Side, _Side], case: LayerCase, siblings: Sequence[Recipe
         (a.run(each, each.text, digest), b.run(each, each.text, digest))
         for each, digest in zip(cases, digests, strict=True)
     ]
-    made = [Case.of(each.layer, each.x) for each in cases]
-    return Pair.of_runs(made, runs, (a.lane, b.lane), (a.declared(case.layer), b.declared(case.layer)))
+    made = [Case(layer=each.layer, x=each.x) for each in cases]
+    return Pair.of_runs(made, runs, (a.declared(case.layer), b.declared(case.layer)))

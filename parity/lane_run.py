@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -68,10 +69,17 @@ def run_lane(lane: Lane, cell: Cell, inputs: Inputs, input_digest: str, like: La
         asked = {"gradients": True} if cell["grad"] == "yes" else {}
         return backend.trace(lane, layer, x, scheme, int(cell["steps"]), **asked)
 
+    with threads_of(cell):
+        return attempt(lane, backend.unrun(lane), compute, cell_id=cell.id, input_digest=input_digest, like=like)
+
+
+@contextmanager
+def threads_of(cell: Cell) -> Iterator[None]:
+    """As many torch threads as the cell says."""
     threads = torch.get_num_threads()
     torch.set_num_threads(int(cell["threads"]))
     try:
-        return attempt(lane, backend.unrun(lane), compute, cell_id=cell.id, input_digest=input_digest, like=like)
+        yield
     finally:
         torch.set_num_threads(threads)
 

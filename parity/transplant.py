@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import torch
@@ -25,7 +25,7 @@ SUFFIXES = ("scale", "zero_point", "codes", "dequantized")
 def operand_stages(x: Tensor, scheme: TensorScheme, *, fake: bool, until: str = "dequantized") -> dict[str, Tensor]:
     """Scale, zero point, codes and dequantized values of x, as far as `until`; fake as QAT-prepare has them."""
     qparams = choose_qparams(x, scheme)
-    stages = {"scale": qparams.scale}
+    stages = {"scale": qparams.effective_scale}
     if qparams.zero_point is not None:
         stages["zero_point"] = qparams.zero_point
     if until in ("scale", "zero_point"):
@@ -87,18 +87,41 @@ def inherited(pair: Pair, stage: str, scheme: QuantScheme) -> tuple[str, ...]:
         resumed = [_resumed(pair, i, operand, name, scheme) for i in range(len(pair.cases))]
     except (KeyError, ValueError):
         return ()
-    healed = []
-    for later in pair.stages[pair.stages.index(stage) + 1 :]:
-        if later not in resumed[0] or pair.diff(later).identical:
-            continue
-        diff = diff_stage(later, pair.a.stacked(later), torch.stack([stages[later] for stages in resumed]))
-        healed += [later] if diff.identical else []
-    return tuple(healed)
+    return _healed(pair, pair.stages[pair.stages.index(stage) + 1 :], resumed)
+
+
+def inherited_by_training(pair: Pair, scheme: QuantScheme) -> tuple[str, ...]:
+    """The stages that are lane A's once lane B, carrying out `scheme`, starts from the parameters that A has trained.
+
+    Empty where its rules read what no stage holds.
+    """
+    try:
+        started = [_started(pair, i, scheme) for i in range(len(pair.cases))]
+    except (KeyError, ValueError):
+        return ()
+    return _healed(pair, pair.stages, started)
+
+
+def _healed(pair: Pair, stages: Sequence[str], made: Sequence[Mapping[str, Tensor]]) -> tuple[str, ...]:
+    """Those of the stages that differ, and do not in what was made."""
+    different = (stage for stage in stages if stage in made[0] and not pair.diff(stage).identical)
+    stacks = ((stage, torch.stack([each[stage] for each in made])) for stage in different)
+    return tuple(stage for stage, stack in stacks if diff_stage(stage, pair.a.stacked(stage), stack).identical)
+
+
+def _started(pair: Pair, i: int, scheme: QuantScheme) -> Mapping[str, Tensor]:
+    """What B computes of case i from the weight and bias that A has trained."""
+    trained, b = pair.a.cases[i], pair.b.traces[i]
+    fake = pair.b.lane.flow is Flow.QAT_PREPARE
+    made = operand_stages(trained.weight.cpu(), scheme.weight, fake=fake)
+    stages = {f"weight.{name}": value for name, value in made.items()}
+    whole = {stage.name: stage.tensor for stage in b} | stages
+    return stages | {"output": layer_output(trained, _with(b, whole), scheme, pair.b.lane.device)}
 
 
 def _resumed(pair: Pair, i: int, operand: str, name: str, scheme: QuantScheme) -> Mapping[str, Tensor]:
     """What B computes of case i after A's value of the stage."""
-    case, a, b = pair.cases[i], pair.a.traces[i], pair.b.traces[i]
+    case, a, b = pair.b.cases[i], pair.a.traces[i], pair.b.traces[i]
     tensor = scheme.weight if operand == "weight" else scheme.activation
     assert tensor is not None
     x = (case.weight if operand == "weight" else case.x).cpu()
