@@ -51,7 +51,8 @@ def _resummed(trace: Trace, x: Tensor, bias: Tensor | None) -> list[int]:
 
 
 def _meters(trace: Trace, side: str, x: Tensor, scheme: TensorScheme, cases: int) -> tuple[Tensor, ...]:
-    scale, codes = trace[f"{side}.scale"].tensor.cpu(), trace[f"{side}.codes"].tensor.cpu()
+    stored, codes = trace[f"{side}.scale"].tensor, trace[f"{side}.codes"].tensor.cpu()
+    scale = stored.cpu().double()
     groups = groups_of(scheme.granularity, tuple(x.shape))
 
     def per_case(hits: Tensor) -> Tensor:
@@ -66,14 +67,14 @@ def _meters(trace: Trace, side: str, x: Tensor, scheme: TensorScheme, cases: int
     elif zero_point is not None and scheme.mapping == "asymmetric":
         values = zero_point.tensor.cpu()
         saturated = per_case((values == scheme.qmin) | (values == scheme.qmax))
-    quotient = (groups.split(x.cpu()).double() - origin) / groups.spread(scale).double()
+    quotient = (groups.split(x.cpu()).double() - origin) / groups.spread(scale)
     quotient += scheme.constant_zero_point % 1  # a grid of halves adds 1/2 before it rounds
     assert isinstance(scheme.scale_dtype, torch.dtype)
-    eps = torch.tensor(scheme.eps, dtype=torch.float64).to(scheme.scale_dtype)
+    eps = torch.tensor(scheme.eps, dtype=torch.float64).to(scheme.global_scale_dtype or scheme.scale_dtype).double()
     return (
         per_case((quotient - quotient.floor() == 0.5) & quotient.isfinite()),
         per_case((codes == scheme.code_min) | (codes == scheme.code_max)),
         per_case(scale == eps),
-        per_case((scale != 0) & (scale.abs() < torch.finfo(scale.dtype).smallest_normal)),
+        per_case((scale != 0) & (scale.abs() < torch.finfo(stored.dtype).smallest_normal)),
         saturated,
     )

@@ -15,7 +15,7 @@ import torch
 from parity.proving.operands import ENUMERABLE
 from quant import Mapping, ZeroPointDomain
 from quant import decisions as d
-from quant.computed import code_dtype_of, qparam_dtype_of, quotient_dtype_of
+from quant.computed import code_dtype_of, qparam_dtype_of, quotient_dtype_of, read_scale_dtype_of
 from quant.integers import holds
 from quant.scheme import ResolvedScheme
 
@@ -99,7 +99,7 @@ def _rounds_once(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
 
 
 def _sixteen_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
-    return dtype in ENUMERABLE and scheme.scale_dtype in ENUMERABLE
+    return dtype in ENUMERABLE and read_scale_dtype_of(scheme) in ENUMERABLE
 
 
 def _divides_sixteen_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
@@ -139,7 +139,7 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         values=("float32", "promoted", "float64"),
         where="codes of at most 8 bits, a 16-bit stored scale, an operand rounded to the output",
         holds=lambda scheme, dtype: (
-            _whole_distances(scheme) and scheme.scale_dtype in ENUMERABLE and _rounds_once(scheme, dtype)
+            _whole_distances(scheme) and read_scale_dtype_of(scheme) in ENUMERABLE and _rounds_once(scheme, dtype)
         ),
         proof="8 bits times 11 are exact in float32 and float64; promoted rounds the same product once",
         proved_by=(
@@ -152,7 +152,9 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         values=("float32", "promoted"),
         where="codes of at most 8 bits, a stored scale that is not float64, an operand rounded to the output",
         holds=lambda scheme, dtype: (
-            _whole_distances(scheme) and scheme.scale_dtype is not torch.float64 and _rounds_once(scheme, dtype)
+            _whole_distances(scheme)
+            and read_scale_dtype_of(scheme) is not torch.float64
+            and _rounds_once(scheme, dtype)
         ),
         proof="a 16-bit product is the float32 one rounded to 16 bits, and that is the cast to the output",
         proved_by=("rescale_dtype=promoted --step dequantize --dtype bf16,fp16 --bits 8 --zero-point all",),
@@ -202,7 +204,8 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         values=("scale", "code"),
         where="the quotient has the stored scale's dtype, and the stored scale is what is read",
         holds=lambda scheme, dtype: (
-            quotient_dtype_of(scheme, dtype) is scheme.scale_dtype and scheme.rules.code_scale is d.ScaleSource.STORED
+            quotient_dtype_of(scheme, dtype) is read_scale_dtype_of(scheme)
+            and scheme.rules.code_scale is d.ScaleSource.STORED
         ),
         proof="both round 1/s to the one dtype that S and C are",
         proved_by=("reciprocal_dtype=code --against torchao --dtype bf16,fp16 --bits 8",),
@@ -278,7 +281,7 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         holds=lambda scheme, dtype: (
             _grid_codes(scheme)
             and scheme.zero_point_domain is ZeroPointDomain.FLOAT
-            and scheme.scale_dtype is torch.float16
+            and read_scale_dtype_of(scheme) is torch.float16
             and scheme.zero_point_dtype in (*ENUMERABLE, torch.float32)
             and scheme.rules.rescale_intermediate is d.RescaleIntermediate.KEEP
             and scheme.rules.float_rescale_dtype is d.RescaleDtype.FLOAT32

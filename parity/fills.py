@@ -189,9 +189,17 @@ def _ties(words: Tensor, target: Target, *, unrounded: bool) -> Tensor:
         opposite = field(words[:, :1], 24, 7).double() / 128
         skeleton[:, 1:2] = -skeleton[:, :1] * opposite
     skeleton = skeleton.to(dtype)
-    # A stored dtype that rounds nothing gives the scale as it was before rounding.
-    scale_dtype = torch.float64 if unrounded else scheme.scale_dtype
-    aim = replace(scheme, granularity=PerToken(), statistic=Own(), scale_dtype=scale_dtype, extent=Extent.MIN_MAX)
+    # A stored dtype that rounds nothing gives the scale as it was before rounding, and so the nearest that can be said
+    # of one on two levels, which the other groups have a part in.
+    exact = unrounded or scheme.global_scale_dtype is not None
+    aim = replace(
+        scheme,
+        granularity=PerToken(),
+        statistic=Own(),
+        scale_dtype=torch.float64 if exact else scheme.scale_dtype,
+        global_scale_dtype=None,
+        extent=Extent.MIN_MAX,
+    )
     chosen = target.choose(skeleton, aim)
     # 2. Every other value sits half-way between two codes of that scale: at whole steps of a grid of halves, where they
     # stay inside the grid, so that their mean is large and the range their greatest.

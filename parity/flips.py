@@ -14,7 +14,14 @@ from parity.equivalences import merged
 from quant import Mapping as RangeMapping
 from quant import PerAxis, PerGroup, PerRow, PerTensor, PerToken, Rules, TensorScheme, ZeroPointDomain
 from quant import decisions as d
-from quant.computed import code_dtype_of, origin_dtype_of, qparam_dtype_of, quotient_dtype_of, rescale_dtype_of
+from quant.computed import (
+    code_dtype_of,
+    origin_dtype_of,
+    qparam_dtype_of,
+    quotient_dtype_of,
+    read_scale_dtype_of,
+    rescale_dtype_of,
+)
 from quant.granularity import Granularity, Stacked
 from quant.legality import INTEGER_DTYPES, SCALE_DTYPES
 from quant.mapping import INTEGER_GRIDS, Extent
@@ -32,6 +39,11 @@ _FORWARD: Final[Mapping[str, StrEnum]] = {
 _LAST: Final = {"scale": "zero_scale_at", "zero_point": "zero_point_offset", "codes": "nan_code"}
 _EVERYWHERE: Final = ("float64_cast", "subnormals")
 _FIRST_STAGE: Final = {"scheme.zero_point_dtype": "zero_point"}
+# Those of a scheme that are compared one by one; bits, qmin and qmax are one flip.
+_FIELDS: Final = (
+    *("extent", "mapping", "preserve_zero", "scale_dtype", "global_scale_dtype", "zero_point_dtype", "eps"),
+    "granularity",
+)
 _ORDER: Final = ("scale", "zero_point", "codes", "dequantized")
 
 
@@ -90,7 +102,7 @@ def differences(scheme: ResolvedScheme, other: ResolvedScheme) -> Flips:
     """The flips that make one scheme the other, as far as forward stages go."""
     rules = other.rules.differences(scheme.rules)
     found = [rule_flip(field, value) for field, value, _ in rules if field not in _FORWARD]
-    for name in ("extent", "mapping", "preserve_zero", "scale_dtype", "zero_point_dtype", "eps", "granularity"):
+    for name in _FIELDS:
         if getattr(scheme, name) != getattr(other, name):
             found.append(_scheme_flip(name, getattr(other, name)))
     if (scheme.qmin, scheme.qmax) != (other.qmin, other.qmax):
@@ -129,7 +141,7 @@ def _class_of(scheme: ResolvedScheme, dtype: torch.dtype, field: str) -> object:
     value = getattr(scheme.rules, field)
     own, name = _resolved(scheme, dtype, field), str(value)
     if isinstance(own, torch.dtype) and field in ("qparam_dtype", "code_dtype", "rescale_dtype"):
-        promoted = field == "rescale_dtype" and own is torch.promote_types(dtype, scheme.scale_dtype)
+        promoted = field == "rescale_dtype" and own is torch.promote_types(dtype, read_scale_dtype_of(scheme))
         name = "promoted" if promoted else dtype_name(own)
     return merged(scheme, dtype, field, name) or own
 
@@ -143,12 +155,12 @@ def _resolved(scheme: ResolvedScheme, dtype: torch.dtype, field: str) -> object:
         quotient = code_dtype_of(scheme, dtype)
         if scheme.zero_point_domain is not ZeroPointDomain.FLOAT:
             return quotient
-        offset = scheme.scale_dtype if value is d.CodeDtype.PROMOTED else quotient
+        offset = read_scale_dtype_of(scheme) if value is d.CodeDtype.PROMOTED else quotient
         return quotient_dtype_of(scheme, dtype), origin_dtype_of(scheme, dtype), offset
     if field in ("rescale_dtype", "float_rescale_dtype"):
         return rescale_dtype_of(scheme, dtype)
     if field == "subtract_dtype":
-        resolved = {"output": dtype, "scale": scheme.scale_dtype, "float32": torch.float32}
+        resolved = {"output": dtype, "scale": read_scale_dtype_of(scheme), "float32": torch.float32}
         return resolved.get(value.value, value)
     if field == "zero_point_add_dtype":
         wide, z = code_dtype_of(scheme, dtype), scheme.zero_point_dtype

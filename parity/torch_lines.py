@@ -44,6 +44,8 @@ def lines(stage: str, scheme: ResolvedScheme, dtype: torch.dtype) -> tuple[str, 
 
 def _scale(scheme: ResolvedScheme, dtype: torch.dtype) -> Iterator[str]:
     rules, span = scheme.rules, float(scheme.qmax - scheme.qmin)
+    if scheme.global_scale_dtype is not None or scheme.scale_dtype is torch.float8_e4m3fn:
+        raise ValueError("a scale of eight bits, or on two levels, is more than a few statements")
     if scheme.extent is not Extent.MIN_MAX or scheme.mapping not in (Mapping.SYMMETRIC, Mapping.ASYMMETRIC):
         raise ValueError(f"the scale of a {scheme.mapping} range of {scheme.extent} is more than a few statements")
     yield f"low, high = x.amin().to({qparam_dtype_of(scheme, dtype)}), x.amax().to({qparam_dtype_of(scheme, dtype)})"

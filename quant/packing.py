@@ -162,10 +162,12 @@ _RAW_RANGE = Requirement(
 )
 _ONE_DTYPE = Requirement(
     holds=lambda packing, scheme, shape, dtype: (
-        scheme.scale_dtype is dtype and (scheme.zero_point_dtype is dtype or not _in_float_domain(scheme))
+        scheme.scale_dtype is dtype
+        and scheme.global_scale_dtype is None
+        and (scheme.zero_point_dtype is dtype or not _in_float_domain(scheme))
     ),
     found="the weight is {dtype}, its scale {scheme.scale_dtype} and its zero point {scheme.zero_point_dtype}",
-    legal="scale and float zero point in the weight's dtype",
+    legal="scale and float zero point in the weight's dtype, the scale on one level",
 )
 
 # Read off the kernels: aten's checks for CPU and CUDA, torchao's tensors for XPU.

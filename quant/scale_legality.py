@@ -8,7 +8,6 @@ import torch
 
 from kernels.narrow import E4M3
 from quant import decisions as d
-from quant.granularity import PerTensor, whole
 from quant.mapping import Extent, Mapping
 from quant.statistic import Own
 
@@ -51,11 +50,6 @@ def _check_two_levels(scheme: TensorScheme) -> None:
     what = _what(scheme)
     if scheme.global_scale_dtype is not torch.float32:
         raise ValueError(f"{what}; the upper of two levels is stored in float32, or there is none (None)")
-    if scheme.granularity == whole(scheme.granularity):
-        raise ValueError(
-            f"granularity is {PerTensor()} and {what}: two levels are for tensors of many scales; use groups or "
-            "blocks, or no global scale"
-        )
     refused = (
         ("extent", scheme.extent, Extent.MIN_MAX, "the largest scale is that of extremes"),
         ("statistic", scheme.statistic, Own(), "both levels come from the tensor at hand"),

@@ -65,14 +65,14 @@ class _Staged(nn.Module):
 
 
 def _tensors(operand: Operand) -> tuple[Tensor | None, ...]:
-    return operand.qparams.scale, operand.qparams.zero_point, operand.codes, operand.dequantized
+    return operand.qparams.effective_scale, operand.qparams.zero_point, operand.codes, operand.dequantized
 
 
 def _operand(old: Operand, computed: Iterator[Tensor]) -> Operand:
     """The operand with the next computed tensors in place of its own, in the order of `_tensors`."""
     scale = next(computed)
     zero_point = None if old.qparams.zero_point is None else next(computed)
-    qparams = replace(old.qparams, scale=scale, zero_point=zero_point)
+    qparams = replace(old.qparams, scale=scale, zero_point=zero_point, global_scale=None)
     return Operand(qparams=qparams, codes=next(computed), dequantized=next(computed))
 
 

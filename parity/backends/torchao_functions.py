@@ -39,6 +39,8 @@ def choose_qparams(x: Tensor, scheme: ResolvedScheme) -> tuple[Tensor, Tensor | 
     """choose_qparams_affine and its variants. Raises NotExpressible for a mapping that torchao does not have."""
     if scheme.mapping not in _MAPPINGS:
         raise NotExpressible(f"torchao has no mapping {scheme.mapping}")
+    if scheme.global_scale_dtype is not None or scheme.scale_dtype is torch.float8_e4m3fn:
+        raise NotExpressible("torchao's affine scales have one level, and 16 bits or more")
     choose: Any = primitives.choose_qparams_affine
     if scheme.zero_point_domain is ZeroPointDomain.FLOAT:
         choose = primitives._choose_qparams_affine_tinygemm

@@ -11,6 +11,7 @@ import torch
 from parity.backends.torchao_cells import LEGACY, TORCHAO
 from parity.lanes import Flow
 from quant import Mapping, Packing, PerAxis, PerGroup, PerToken, QuantScheme, TensorScheme, ZeroPointDomain
+from quant.mapping import Extent
 
 STORED_SCALES: Final = (torch.float32, torch.bfloat16, torch.float16)
 LEGACY_EPS: Final = 2.0**-23
@@ -84,6 +85,12 @@ def _trains_floats(wanted: Wanted) -> bool:
     return wanted.backend == TORCHAO and wanted.flow is Flow.QAT_PREPARE
 
 
+def _plain(scheme: TensorScheme) -> bool:
+    """One level of scales that its dtype computes in, from the extremes of a range."""
+    narrow = scheme.global_scale_dtype is not None or scheme.scale_dtype == torch.float8_e4m3fn
+    return not narrow and scheme.extent is Extent.MIN_MAX
+
+
 def _off_grid(wanted: Wanted) -> bool:
     """Neither intN in the int domain nor uintN in the float domain."""
     scheme, half = wanted.weight, 2 ** (wanted.weight.bits - 1)
@@ -91,8 +98,17 @@ def _off_grid(wanted: Wanted) -> bool:
     return scheme.bits > 8 or (scheme.qmin, scheme.qmax) != (lowest, lowest + 2 * half - 1)
 
 
+def _unknown_scales(side: str) -> str:
+    return (
+        f"the {side}'s scales are {{w.{side}.scale_dtype}} under {{w.{side}.global_scale_dtype}}, of a range of "
+        f"{{w.{side}.extent}}, but torchao's affine scales have one level, 16 bits or more, and come from extremes"
+    )
+
+
 # Each test is asked only where the ones before it said no. The sentences may name any part of `Wanted`.
 _EVERYWHERE: Final[tuple[tuple[Test, str], ...]] = (
+    (lambda w: not _plain(w.weight), _unknown_scales("weight")),
+    (_on_activation(lambda w, a: not _plain(a)), _unknown_scales("activation")),
     (
         lambda w: w.weight.zero_point_domain == ZeroPointDomain.NONE or (_in_float_domain(w) and not _trains_floats(w)),
         "the weight's zero_point_domain is {w.weight.zero_point_domain}, but torchao's intx zero points are integers",

@@ -60,15 +60,17 @@ def moved_alone(quantized: Quantized, move: Callable[[Tensor], Any]) -> Any:
 
 
 def mapped(qparams: QParams, function: Callable[[Tensor], Tensor], granularity: Granularity) -> QParams:
-    """Qparams whose every tensor is function(its own), for the groups of another granularity."""
+    """Qparams whose every tensor of a value a group is function(its own), for the groups of another granularity."""
 
     def of(tensor: Tensor | None) -> Tensor | None:
         return None if tensor is None else function(tensor)
 
+    scale, upper = function(qparams.scale), qparams.global_scale
     return QParams(
-        scale=function(qparams.scale),
+        scale=scale,
         zero_point=of(qparams.zero_point),
         scheme=replace(qparams.scheme, granularity=granularity),
+        global_scale=None if upper is None else upper.reshape((1,) * scale.dim()),
         unrounded_scale=of(qparams.unrounded_scale),
         minimum=of(qparams.minimum),
     )
@@ -86,7 +88,8 @@ def _regrouped(qparams: QParams, groups: Tensor, rank: int) -> QParams:
     """The qparams of elements that belong to `groups`, which were a tensor of `rank` dimensions."""
     shape = tuple(groups.shape)
     groups_of(PerTensor(), shape)  # raises for a shape without elements
-    granularity = _granularity(qparams.scheme.granularity, _blocks(groups), shape, rank)
+    blocks = shape if qparams.scale.numel() == 1 else _blocks(groups)
+    granularity = _granularity(qparams.scheme.granularity, blocks, shape, rank)
     corners = groups[tuple(slice(None, None, size) for size in granularity.block_shape(shape))]
     return mapped(qparams, lambda tensor: tensor.reshape(-1)[corners], granularity)
 

@@ -184,7 +184,7 @@ class QuantizedTensor(Tensor):
         raise NotImplementedError(f"{func} reached a QuantizedTensor below the functions that its contract is about")
 
 
-PARTS = ("codes", "scale", "zero_point", "unrounded_scale", "minimum")
+PARTS = ("codes", "scale", "zero_point", "global_scale", "unrounded_scale", "minimum")
 
 
 def parts_of(quantized: Quantized) -> dict[str, Tensor]:
