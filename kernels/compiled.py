@@ -74,7 +74,7 @@ def _compiled(function: Function, examples: tuple[Tensor, ...]) -> Function:
         context = StatelessSymbolicContext(dynamic_sizes=sizes)  # type: ignore[var-annotated]  # torch has no types here
         inputs.append(mode.from_tensor(example, symbolic_context=context))
     with mode:
-        recorded = make_fx(function)(*inputs)
+        recorded = make_fx(lambda *tensors: function(*tensors))(*inputs)  # no cache takes a graph with annotations
     artifact = standalone_compile(recorded, inputs, options={"config_patches": dict(_OPTIONS)})
 
     def graph(*tensors: Tensor) -> tuple[Tensor, ...]:
