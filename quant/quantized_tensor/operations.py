@@ -51,6 +51,7 @@ class Call:
         return bool(self.args) and self.args[0] is self.leader
 
 
+@torch.compiler.disable  # a graph holds whole operations, or breaks at one; nothing in between is traced
 def carried_out(
     cls: type[QuantizedTensor], function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:
