@@ -83,14 +83,13 @@ class Bulk(Arithmetic):
                 f"a result for {to.name} has an operand outside [2^-300, 2^300], where the bulk form proves nothing; "
                 "use the rational form"
             )
-        step = to.step_exponents(value)
-        steps = np.ldexp(value, -step)
-        nearest = np.rint(steps)
-        tie = abs(steps - np.trunc(steps)) == 0.5
-        nearest = np.where(tie & (error > 0), np.ceil(steps), np.where(tie & (error < 0), np.floor(steps), nearest))
-        result = np.ldexp(nearest, step)
-        beyond = np.copysign(np.inf if to.has_infinity else to.largest, value)
-        return np.where(abs(result) > to.largest, beyond, result)
+        result = _cut(value, error, to.precision)
+        below, beyond = abs(value) < 2.0**to.emin, abs(result) > to.largest
+        if below.any():
+            result[below] = _in_steps(value[below], error[below], to)
+        if beyond.any():
+            result[beyond] = np.copysign(np.inf if to.has_infinity else to.largest, value[beyond])
+        return result
 
     def floor(self, a: Values) -> Values:
         return np.floor(a)
@@ -127,6 +126,29 @@ def two_product(a: Values, b: Values) -> tuple[Values, Values]:
 def _halves(a: Values) -> tuple[Values, Values]:
     high = _SPLIT * a - (_SPLIT * a - a)
     return high, a - high
+
+
+def _cut(value: Values, error: Values, precision: int) -> Values:
+    """value + error with so many significant bits, by its pattern: a carry into the exponent is the next binade."""
+    word = np.array(value).view(np.int64)
+    dropped = 53 - precision
+    half = 1 << (dropped - 1)
+    told = ((word & (2 * half - 1)) == half) & (error != 0)
+    if told.any():
+        word[told] += np.where((error[told] > 0) == (value[told] > 0), 1, -1)
+    word += half - 1 + ((word >> dropped) & 1)
+    word &= -2 * half
+    return word.view(np.float64)
+
+
+def _in_steps(value: Values, error: Values, to: BinaryFormat) -> Values:
+    """The same of subnormals, whose distance is fixed: by counting steps of it."""
+    step = to.step_exponents(value)
+    steps = np.ldexp(value, -step)
+    nearest = np.rint(steps)
+    tie = abs(steps - np.trunc(steps)) == 0.5
+    nearest = np.where(tie & (error > 0), np.ceil(steps), np.where(tie & (error < 0), np.floor(steps), nearest))
+    return np.ldexp(nearest, step)
 
 
 def _provable(a: Values) -> Truth:

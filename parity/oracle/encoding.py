@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,9 +23,20 @@ def decode(x: Tensor) -> Any:
     """The values of a float tensor as a float64 array, whatever the process does with subnormals."""
     form = format_of(x.dtype)
     signed, unsigned = _WORDS[form.width]
-    word = x.detach().cpu().contiguous().view(signed).numpy().view(unsigned).astype(np.uint64)
+    word = x.detach().cpu().contiguous().view(signed).numpy().view(unsigned)
     if form.width == 64:
         return word.view(np.float64)
+    return _table(form)[word] if form.width == 16 else _values(word, form)
+
+
+@lru_cache
+def _table(form: BinaryFormat) -> Any:
+    """The value of every pattern of 16 bits."""
+    return _values(np.arange(2**16, dtype=np.uint16), form)
+
+
+def _values(word: Any, form: BinaryFormat) -> Any:
+    word = word.astype(np.uint64)
     mantissa = word & np.uint64(2**form.mantissa_bits - 1)
     exponent = ((word >> np.uint64(form.mantissa_bits)) & np.uint64(2**form.exponent_bits - 1)).astype(np.int64)
     negative = (word >> np.uint64(form.width - 1)).astype(bool)

@@ -67,23 +67,25 @@ def _code_of_zero(low: Values, high: Values, scale: Values, de: Declared, m: Ari
         value = m.add(low, m.multiply(scale, m.number(2 ** (de.scheme.bits - 1)), q), q)
         return m.cast(value, q, de.read_scale)
     qmin, qmax = m.number(de.scheme.qmin), m.number(de.scheme.qmax)
-    if rules.zero_point_division == d.ZeroPointDivision.DIVIDE:
-        of_low, of_high = m.divide(low, scale, q), m.divide(high, scale, q)
-    else:
-        inverse = m.divide(m.number(1), scale, q)
-        of_low, of_high = m.multiply(low, inverse, q), m.multiply(high, inverse, q)
+
+    def over_scale(end: Values) -> Values:
+        if rules.zero_point_division == d.ZeroPointDivision.DIVIDE:
+            return m.divide(end, scale, q)
+        return m.multiply(end, m.divide(m.number(1), scale, q), q)
 
     def from_end(end: Values, quotient: Values) -> Values:
         if rules.zero_point_round_order == d.ZeroPointRoundOrder.ROUND_FIRST:
             return m.subtract(end, round_to_whole(quotient, rules.zero_point_rounding, q, m), q)
         return round_to_whole(m.subtract(end, quotient, q), rules.zero_point_rounding, q, m)
 
-    from_min, from_max = from_end(qmin, of_low), from_end(qmax, of_high)
-    if rules.zero_point_rule == d.ZeroPointRule.MIN_ERROR:
-        error = m.add(m.add(qmin, of_low, q), m.add(qmax, of_high, q), q)
-        zero_point = np.where(error > m.number(0), from_min, from_max)
+    if rules.zero_point_rule == d.ZeroPointRule.FROM_MIN:
+        zero_point = from_end(qmin, over_scale(low))
+    elif rules.zero_point_rule == d.ZeroPointRule.FROM_MAX:
+        zero_point = from_end(qmax, over_scale(high))
     else:
-        zero_point = from_min if rules.zero_point_rule == d.ZeroPointRule.FROM_MIN else from_max
+        of_low, of_high = over_scale(low), over_scale(high)
+        error = m.add(m.add(qmin, of_low, q), m.add(qmax, of_high, q), q)
+        zero_point = np.where(error > m.number(0), from_end(qmin, of_low), from_end(qmax, of_high))
     if rules.zero_point_clamp == d.ZeroPointClamp.NONE:
         return zero_point
     return clamped(zero_point, m.constant(de.scheme.qmin, q), m.constant(de.scheme.qmax, q), m)
