@@ -183,7 +183,8 @@ def _scheme_flips(
         yield _scheme_flip("preserve_zero", not scheme.preserve_zero)
     if scheme.mapping in (RangeMapping.SYMMETRIC, RangeMapping.STRETCHED):
         for extent in Extent:
-            if extent is not scheme.extent:
+            once = extent is Extent.MEAN and scheme.bits == 1  # bits * mean|x| is mean|x|
+            if extent is not scheme.extent and not once:
                 yield _scheme_flip("extent", extent)
     if scheme.mapping in INTEGER_GRIDS:  # a stretched grid is its bits' only one, and no other mapping's
         for mapping in INTEGER_GRIDS:

@@ -16,14 +16,17 @@ from quant.scheme import ResolvedScheme
 
 
 def extent_of(x: Tensor, reduced: tuple[int, ...], amax: Tensor, scheme: ResolvedScheme) -> Tensor:
-    """bits * mean|x| of every group in Q, or the smaller of that and `amax`, which is max|x| in Q.
+    """mean|x| of every group in Q, or bits times it, or the smaller of that and `amax`, which is max|x| in Q.
 
     x: a grouped view, its dimensions `reduced` kept as 1. Under range_nan ignore a NaN counts as 0. Jin et al.,
-    "PARQ: piecewise-affine regularized quantization", 2025, for the multiple.
+    "PARQ: piecewise-affine regularized quantization", 2025, for the multiple; Ma et al., "The era of 1-bit LLMs", 2024,
+    for the mean alone.
     """
     if scheme.rules.range_nan is d.RangeNan.IGNORE:
         x = x.masked_fill(x.isnan(), 0.0)
     mean = op(_mean(x, reduced, scheme), scheme.rules)
+    if scheme.extent is Extent.MEAN:
+        return mean
     reach = op(mean * scheme.bits, scheme.rules)
     return torch.minimum(reach, amax) if scheme.extent is Extent.CAPPED_ABS_MEAN else reach
 

@@ -23,9 +23,10 @@ INTEGER_GRIDS: Final = (Mapping.SYMMETRIC, Mapping.SYMMETRIC_NO_CLIPPING, Mappin
 
 
 class Extent(StrEnum):
-    """What a group's range is: its extremes, or bits * mean|x| to both sides of zero, or the nearer of the two."""
+    """What a group's range is: its extremes, or a mean to both sides of zero, or the nearer of the two."""
 
     MIN_MAX = "min_max"
+    MEAN = "mean"  # mean|x|, as BitNet has it
     ABS_MEAN = "abs_mean"  # bits * mean|x|
     CAPPED_ABS_MEAN = "capped_abs_mean"  # min(bits * mean|x|, max|x|)
 

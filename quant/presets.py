@@ -13,7 +13,7 @@ from quant.eps import EpsOf, EpsProperty, PropertyDtype
 from quant.granularity import Granularity, PerAxis, PerGroup, PerTensor, PerToken
 from quant.mapping import Extent, Mapping, ZeroPointDomain
 from quant.product_rules import ProductRules
-from quant.rule_sets import PRODUCT_RULE_SETS, RULE_SETS, rules_named, stretched
+from quant.rule_sets import PRODUCT_RULE_SETS, RULE_SETS, narrow_scales, rules_named, stretched
 from quant.rules import Rules
 from quant.scheme import QuantScheme, TensorScheme
 from quant.statistic import MinMax, Statistic
@@ -216,6 +216,33 @@ def stretched_intx_weight_only(
         rules=stretched(tensor_rules),
     )
     return QuantScheme(weight=weight, product=product)
+
+
+def two_level_intx_weight_only(
+    *,
+    bits: int = 4,
+    group_size: int = 32,
+    scale_dtype: ScaleDtype = torch.float8_e4m3fn,
+    weight_eps: float | EpsOf | None = None,
+    rules: Rules | str = "engine",
+) -> QuantScheme:
+    """Signed weights in groups, whose scales are kept in eight bits, or fp16, beside one fp32 scale of the tensor."""
+    own = intx_weight_only(bits=bits, group_size=group_size, weight_eps=weight_eps, rules=rules)
+    levels: dict[str, Any] = {"scale_dtype": scale_dtype, "global_scale_dtype": torch.float32}
+    return replace(own, weight=replace(own.weight, **levels, rules=narrow_scales(own.weight.rules)))
+
+
+def ternary_weight_only(
+    *,
+    group_size: int | None = None,
+    scale_dtype: ScaleDtype | None = None,
+    weight_eps: float | EpsOf | None = None,
+    rules: Rules | str = "engine",
+) -> QuantScheme:
+    """BitNet's weights: -1, 0 or 1 times the mean magnitude of the tensor, or of each group."""
+    own = intx_weight_only(bits=2, scale_dtype=scale_dtype, weight_eps=weight_eps, rules=rules)
+    granularity = PerTensor() if group_size is None else PerGroup(group_size)
+    return replace(own, weight=replace(own.weight, qmin=-1, granularity=granularity, extent=Extent.MEAN))
 
 
 def _weight(

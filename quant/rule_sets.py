@@ -119,6 +119,13 @@ def stretched(rules: Rules) -> Rules:
     )
 
 
+def narrow_scales(rules: Rules) -> Rules:
+    """The rules as scales of eight bits, or on two levels, need them: rounded up, so that no maximum lies beyond its
+    grid, with the largest number of their dtype above all others.
+    """
+    return rules.with_values(eps_order="before_storage", scale_rounding="up", scale_overflow="saturate")
+
+
 def rules_named(name: str) -> tuple[Rules, ProductRules]:
     """The rules and the product rules of a named set; ValueError lists the names there are."""
     if name not in RULE_SETS:

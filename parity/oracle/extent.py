@@ -15,10 +15,12 @@ from quant.mapping import Extent
 
 
 def extent_of(x: Values, amax: Values, de: Declared, m: Arithmetic) -> Values:
-    """bits * mean|x| of every row of x in Q, or the smaller of that and `amax`."""
+    """mean|x| of every row of x in Q, or bits times it, or the smaller of that and `amax`."""
     if de.rules.range_nan == d.RangeNan.IGNORE:
         x = np.where(m.is_nan(x), m.number(0), x)
     mean = m.flushed(_mean(abs(x), de, m), de.qparam)
+    if de.scheme.extent == Extent.MEAN:
+        return mean
     reach = m.multiply(mean, m.number(de.scheme.bits), de.qparam)
     return m.least(reach, amax) if de.scheme.extent == Extent.CAPPED_ABS_MEAN else reach
 

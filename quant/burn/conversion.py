@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Final
 
-from quant.burn.scheme import Accumulator, BlockLevel, BurnScheme, Level, TensorLevel
+from quant.burn.scheme import Accumulator, BlockLevel, BurnScheme, Calibration, Level, TensorLevel
 from quant.burn.values import value_of
 from quant.burn_rules import BURN_3042_FULL, BURN_3042_HALF, BURN_RULE_SETS
 from quant.granularity import Granularity, PerBlock, PerGroup, PerTensor
@@ -17,6 +17,7 @@ from quant.statistic import Own
 
 MERGE: Final = "burn_3042"
 _PRODUCTS: Final = {Accumulator.FULL: BURN_3042_FULL, Accumulator.HALF: BURN_3042_HALF}
+_EXTENTS: Final = {Calibration.MIN_MAX: Extent.MIN_MAX, Calibration.ABS_MEAN: Extent.MEAN}
 
 
 def to_quant_scheme(scheme: BurnScheme, backend: str = MERGE) -> QuantScheme:
@@ -47,28 +48,35 @@ def tensor_scheme(scheme: BurnScheme, rules: Rules) -> TensorScheme:
         qmin=qmin,
         qmax=qmax,
         granularity=_granularity(scheme.level),
+        extent=_EXTENTS[scheme.calibration],
         zero_point_domain=ZeroPointDomain.NONE,
         zero_point_dtype=None,
         scale_dtype=MODEL if scheme.scale_dtype is None else scheme.scale_dtype,
+        global_scale_dtype=scheme.global_dtype,
         eps=rules.default_eps,
         rules=rules,
     )
 
 
 def from_quant_scheme(scheme: QuantScheme) -> tuple[BurnScheme, str]:
-    """(the scheme in Burn's fields, the rule set that carries it out), so that to_quant_scheme gives it back.
+    """(the scheme in Burn's fields, the rule set that carries it out), so that to_quant_scheme gives it back: but for
+    rectangles whose leading extents are 1, which are written without them.
 
     Raises ValueError with the first thing that Burn cannot express.
     """
     weight = scheme.weight
     _check_expressible(weight)
+    level = _level(weight.granularity)
+    scheme = replace(scheme, weight=replace(weight, granularity=_granularity(level)))
     accumulator = Accumulator.HALF if scheme.product == BURN_3042_HALF else Accumulator.FULL
     burn = BurnScheme(
-        level=_level(weight.granularity),
+        level=level,
         value=value_of(weight.bits, weight.qmin, weight.qmax),
         accumulator=accumulator,
         propagation=scheme.propagation,
         scale_dtype=None if isinstance(weight.scale_dtype, str) else weight.scale_dtype,
+        global_dtype=weight.global_scale_dtype,
+        calibration=_calibration(weight.extent),
     )
     backend = _backend(weight.rules)
     again = to_quant_scheme(burn, backend)
@@ -91,11 +99,19 @@ def _level(granularity: Granularity) -> Level:
     if isinstance(granularity, PerGroup):
         return BlockLevel((granularity.size,))
     if isinstance(granularity, PerBlock):
-        return BlockLevel(granularity.shape)
+        return BlockLevel.of(*granularity.shape)
     raise ValueError(
         f"granularity is {granularity}; Burn has no extent that means a whole dimension: use PerTensor, or PerGroup or "
         "PerBlock with the extents themselves"
     )
+
+
+def _calibration(extent: Extent) -> Calibration:
+    """The calibration with this range. Raises ValueError where Burn has none."""
+    for calibration, known in _EXTENTS.items():
+        if known is extent:
+            return calibration
+    raise ValueError(f"extent is {extent}; Burn's calibrations are {', '.join(_EXTENTS.values())}")
 
 
 def _check_merge(scheme: BurnScheme) -> None:
@@ -105,6 +121,8 @@ def _check_merge(scheme: BurnScheme) -> None:
             f"level is {scheme.level}, value is {scheme.value} and scale_dtype is {scheme.scale_dtype}; {MERGE} has "
             "one scale a tensor, q8s, and the tensor's own dtype (None)"
         )
+    if scheme.calibration is not Calibration.MIN_MAX:
+        raise ValueError(f"calibration is {scheme.calibration}; {MERGE} has min_max alone")
 
 
 def _check_expressible(weight: TensorScheme) -> None:
@@ -112,7 +130,6 @@ def _check_expressible(weight: TensorScheme) -> None:
     own: dict[str, object] = {
         "mapping": Mapping.SYMMETRIC,
         "zero_point_domain": ZeroPointDomain.NONE,
-        "extent": Extent.MIN_MAX,
         "statistic": Own(),
     }
     for name, value in own.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from quant.burn.conversion import MERGE, tensor_scheme, to_quant_scheme
-from quant.burn.scheme import Accumulator, BurnScheme, Level, TensorLevel
+from quant.burn.scheme import Accumulator, BurnScheme, Calibration, Level, TensorLevel
 from quant.burn.values import Value
 from quant.burn_rules import BURN_RULE_SETS
 from quant.propagation import Propagation
@@ -28,12 +28,23 @@ def burn_3042_half(*, propagation: Propagation = Propagation.INHIBIT) -> QuantSc
     return to_quant_scheme(BurnScheme(accumulator=Accumulator.HALF, propagation=propagation))
 
 
-def burn_head(value: Value = Value.Q8F, *, level: Level = TENSOR, rules: str = "burn_head_ndarray") -> QuantScheme:
+def burn_head(
+    value: Value = Value.Q8F,
+    *,
+    level: Level = TENSOR,
+    scale_dtype: torch.dtype = torch.float32,
+    global_dtype: torch.dtype | None = None,
+    calibration: Calibration = Calibration.MIN_MAX,
+    rules: str = "burn_head_ndarray",
+) -> QuantScheme:
     """Burn in August 2026: full-range int8 with one fp32 scale a tensor, and weights alone are quantized.
 
     Raises ValueError for burn_3042, which had neither that range nor a dtype of scales, and for an unknown set.
     """
-    return _under(rules, _head(value, level), "burn_head_ndarray")
+    scheme = BurnScheme(
+        value=value, level=level, scale_dtype=scale_dtype, global_dtype=global_dtype, calibration=calibration
+    )
+    return _under(rules, scheme, "burn_head_ndarray")
 
 
 def burn_head_ndarray(value: Value = Value.Q8F, *, level: Level = TENSOR) -> QuantScheme:
@@ -49,10 +60,6 @@ def burn_head_flex(value: Value = Value.Q8F, *, level: Level = TENSOR) -> QuantS
 def burn_head_gpu(value: Value = Value.Q8F, *, level: Level = TENSOR) -> QuantScheme:
     """Burn's CubeCL backends in August 2026."""
     return burn_head(value, level=level, rules="burn_head_gpu")
-
-
-def _head(value: Value, level: Level) -> BurnScheme:
-    return BurnScheme(value=value, level=level, scale_dtype=torch.float32)
 
 
 def _under(rules: str, scheme: BurnScheme, backend: str) -> QuantScheme:
