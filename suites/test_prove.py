@@ -28,6 +28,7 @@ from parity.setting import Environment
 from parity.whole_file import StoreError
 from quant import Mapping, ZeroPointDomain
 
+ASYMMETRIC, SYMMETRIC_NO_CLIPPING = Mapping.ASYMMETRIC, Mapping.SYMMETRIC_NO_CLIPPING
 ENGINE, TORCHAO = party_of(["engine"], "engine"), party_of(["torchao"], "torchao")
 FLOAT, INT, NONE = ZeroPointDomain.FLOAT, ZeroPointDomain.INT, ZeroPointDomain.NONE
 
@@ -71,6 +72,7 @@ def test_triangle_holds_each_ordered_pair_once() -> None:
         seen.update(zip(*block.values.view(torch.int16).tolist(), strict=True))
         assert bool((block.values[0].double() <= block.values[1].double()).all())
     assert len(seen) == sum(seen.values()) == 60 * 61 // 2
+    assert {block.pairs for block in space.blocks(range(2, 3))} == {60, 62}
 
 
 def test_a_sweep_counts_every_operand_however_it_is_cut() -> None:
@@ -103,7 +105,7 @@ def test_lanes_follow_their_declaration(party: Party, dtype: str, domain: ZeroPo
 def test_chosen_qparams_follow_their_declaration(mapping: Mapping) -> None:
     for party in (ENGINE, TORCHAO):
         counter = counter_for(against_oracle(party, Step.CHOOSE_QPARAMS, mapping=mapping))
-        assert [counter.count(range(i, i + 1)).differing for i in (0, 16_000, 32_639)] == [(), (), ()]
+        assert [counter.count(range(i, i + 1)).differing for i in (0, 8_000, 16_319)] == [(), (), ()]
 
 
 @pytest.mark.nightly
@@ -171,6 +173,12 @@ WRONG = (
     (Step.DEQUANTIZE, {"scale": "fp16", "zero_points": (-8, 0, 7)}, ("rescale_dtype=output",)),
     (Step.CHOOSE_QPARAMS, {}, ("symmetric_scale=qmax",)),
     (Step.CHOOSE_QPARAMS, {"scale": "fp16"}, ("scale_rounding=up",)),
+    (Step.CHOOSE_QPARAMS, {"mapping": SYMMETRIC_NO_CLIPPING}, ("scale_rounding=up",)),
+    (Step.CHOOSE_QPARAMS, {"mapping": ASYMMETRIC, "dtype": "fp16"}, ("scale_rounding=up",)),
+    (Step.CHOOSE_QPARAMS, {"mapping": ASYMMETRIC}, ("zero_point_rule=from_max",)),
+    (Step.CHOOSE_QPARAMS, {"mapping": ASYMMETRIC, "bits": 8}, ("zero_point_scale=unrounded",)),
+    (Step.CHOOSE_QPARAMS, {"mapping": ASYMMETRIC, "scale": "fp16"}, ("zero_point_rounding=truncate",)),
+    (Step.CHOOSE_QPARAMS, {"domain": FLOAT}, ("qparam_dtype=input",)),
 )
 
 
@@ -185,7 +193,8 @@ def test_asking_less_counts_what_asking_about_everything_counts(
     assert not isinstance(by_lemma, EveryCounter)
     every = EveryCounter.of(claim, lane=lane)
     found = 0
-    for start in (0, 16_300, 30_000):
+    slices = space_of(claim).slices
+    for start in (0, slices * 41 // 80, slices * 17 // 18):
         part = range(start, start + 2)
         assert by_lemma.count(part) == every.count(part)
         found += every.count(part).n_different
@@ -205,6 +214,33 @@ def test_one_wrong_code_in_the_middle_of_a_run_is_seen() -> None:
 
     counter = oracle_counter(claim, lane=broken)
     assert counter.count(range(16_000, 16_004)).differing == ((16_001, 1),)
+
+
+def test_one_wrong_zero_point_in_the_middle_of_a_run_is_seen() -> None:
+    claim = against_oracle(ENGINE, Step.CHOOSE_QPARAMS, mapping=ASYMMETRIC)
+    honest = lane_of(claim, ENGINE)
+
+    def broken(block: Block) -> Results:
+        scale, zero_point = honest(block)
+        if block.first == 5_000:
+            zero_point = zero_point.clone()
+            zero_point[0, 40_000] += 1
+        return scale, zero_point
+
+    assert oracle_counter(claim, lane=broken).count(range(4_999, 5_002)).differing == ((5_000, 2),)
+
+
+@pytest.mark.parametrize(
+    "flip",
+    [
+        "zero_point_rule=min_error",  # may turn from one end of the range to the other
+        "zero_scale=one",  # puts the greatest scale of all in place of the least
+        "zero_point_scale=unrounded",  # moves while the stored scale stays
+    ],
+)
+def test_where_ranges_are_no_lines_the_oracle_is_asked_about_every_pair(flip: str) -> None:
+    party = party_of([flip], "engine")
+    assert isinstance(oracle_counter(against_oracle(party, Step.CHOOSE_QPARAMS, mapping=ASYMMETRIC)), EveryCounter)
 
 
 def test_storing_and_pretending_part_at_the_sign_of_zero_alone() -> None:

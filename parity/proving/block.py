@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
+import torch
 from torch import Tensor
 
 from parity.formats import hexadecimal
@@ -31,6 +32,35 @@ class Block:
     def pairs(self) -> int:
         """Operands that the block holds."""
         return self.values.shape[1] if self.scale is None else self.values.numel()
+
+    @property
+    def axis(self) -> int:
+        """That along which chosen operands lie, in values and in results."""
+        return 1 if self.scale is None else 0
+
+    def chosen(self, rows: Tensor, columns: Tensor) -> Block:
+        """The operands of a result's elements alone: a row each, of pairs a column each."""
+        if self.scale is None:
+            return replace(self, values=self.values[:, columns])
+        zero_point = None if self.zero_point is None else self.zero_point[rows]
+        return replace(
+            self, values=self.values[rows, columns].unsqueeze(1), scale=self.scale[rows], zero_point=zero_point
+        )
+
+    def slices_of(self, rows: Tensor, columns: Tensor) -> Tensor:
+        """The slice of each of a result's elements."""
+        inside = rows if self.scale is not None else columns // (self.pairs // self.slices)
+        return inside + self.first
+
+    @staticmethod
+    def joined(blocks: Sequence[Block]) -> Block:
+        """Chosen operands of several blocks in one, whose slices mean nothing."""
+        parts = {
+            name: torch.cat(held, blocks[0].axis)
+            for name in ("values", "scale", "zero_point")
+            if (held := [part for block in blocks if (part := getattr(block, name)) is not None])
+        }
+        return Block(first=0, slices=1, **parts)
 
     def on_cpu(self) -> Block:
         """The same block in the CPU's memory."""

@@ -30,11 +30,12 @@ def oracle_counter(claim: Claim, device: str = "cpu", lane: Lane | None = None) 
     """
     every = EveryCounter.of(claim, device, lane)
     if claim.step is Step.CHOOSE_QPARAMS:
-        symmetric = claim.mapping is Mapping.SYMMETRIC and claim.domain is not ZeroPointDomain.FLOAT
-        return MagnitudeCounter.of(claim, every) if symmetric else every
+        if claim.mapping is Mapping.SYMMETRIC and claim.domain is not ZeroPointDomain.FLOAT:
+            return MagnitudeCounter.of(claim, every)
+        return RunsCounter.of_ranges(claim, every) or every
     if claim.step is Step.DEQUANTIZE:
         return DistanceCounter(every=every, claim=claim) if claim.domain is ZeroPointDomain.INT else every
-    return RunsCounter.of(claim, every)
+    return RunsCounter.of_inputs(claim, every)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

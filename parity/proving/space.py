@@ -1,7 +1,7 @@
 """The operands of a claim, in slices that can be counted apart and in blocks that stay in a cache.
 
 A slice is one scale with every input, or with every code; of float32 with one part of its inputs. Of ordered pairs it
-is row i of their triangle with row n - 1 - i, which together hold n + 1 pairs for every i.
+is those whose greater magnitude is the i-th or the i-th from the last, which is as many for every i.
 """
 
 from __future__ import annotations
@@ -128,7 +128,7 @@ class OrderedPairs:
 
     @property
     def slices(self) -> int:
-        return len(self.values) // 2
+        return len(self.values) // 4
 
     @property
     def sentence(self) -> str:
@@ -140,14 +140,24 @@ class OrderedPairs:
         return ("ranges with NaN or infinite ends", "how min and max are found in a group of more than two elements")
 
     def blocks(self, part: range) -> Iterator[Block]:
-        n = len(self.values)
-        slices = max(1, BLOCK[self.values.device.type] // (n + 1))
+        n = len(self.values) // 2
+        slices = max(1, BLOCK[self.values.device.type] // (2 * n + 2))
         for first in range(part.start, part.stop, slices):
             held = range(first, min(first + slices, part.stop))
-            rows = [row for i in held for row in (i, n - 1 - i)]
-            low = torch.cat([self.values[row].expand(n - row) for row in rows])
-            high = torch.cat([self.values[row:] for row in rows])
-            yield Block(first=first, slices=len(held), values=torch.stack([low, high]))
+            for line in (self._rising_from, self._rising_to):
+                lines = [line(n, magnitude) for i in held for magnitude in (i, n - 1 - i)]
+                low, high = (torch.cat(ends) for ends in zip(*lines, strict=True))
+                yield Block(first=first, slices=len(held), values=torch.stack([low, high]))
+
+    def _rising_from(self, n: int, magnitude: int) -> tuple[Tensor, Tensor]:
+        """(min, max) with min = -magnitude and every max up to +magnitude."""
+        high = self.values[n - 1 - magnitude : n + 1 + magnitude]
+        return high[:1].expand(len(high)), high
+
+    def _rising_to(self, n: int, magnitude: int) -> tuple[Tensor, Tensor]:
+        """(min, max) with max = +magnitude and every min above -magnitude."""
+        low = self.values[n - magnitude : n + 1 + magnitude]
+        return low, low[-1:].expand(len(low))
 
     def operands(self, block: Block, index: tuple[int, int]) -> dict[str, str]:
         low, high = block.values[:, index[1]].tolist()
