@@ -55,7 +55,8 @@ class Sought:
 def causes_of(records: Iterable[EdgeRecord], seconds: float) -> Sought:
     """The causes of diverged records, the most frequent signatures first, until the time is up.
 
-    A record that cannot be explained alone (a lane raised, weights were trained or come from a file) has none.
+    A record that cannot be explained alone (a lane raised, weights come from a file, a lane keeps what it trained) has
+    none.
     """
     until = time.monotonic() + seconds
     groups: dict[str, list[EdgeRecord]] = {}
@@ -95,12 +96,12 @@ def _shrunk(kept: Sequence[KeptExplanation], until: float) -> Iterator[KeptExpla
 
 
 def _smaller(cell: str, edge: str) -> Small | None:
-    """The shrunk case of a cell's pair; None for what is not parted by a weight, or by none so small."""
+    """The shrunk case of a cell's pair; None where none parts alike in plain tensors."""
     try:
         found = shrink(cell, edge)
     except Exception:  # a lane that fails on a layer of one row, however it does, costs the run nothing
         return None
-    return Small(cell=found.cell, script=found.script, passing=found.passing)
+    return Small(cell=found.cell, script=found.script, moved=found.moved, passing=found.passing)
 
 
 def _of_group(group: Sequence[EdgeRecord], until: float, found: dict[Key, str], kept: list[KeptExplanation]) -> int:

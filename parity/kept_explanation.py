@@ -58,12 +58,14 @@ class Judged:
 class Small:
     """The plainest cell on which the lanes part alike, and a script that shows it on the smallest weight.
 
-    passing = the value nearest to the element's at which the lanes agree, a hexadecimal float; None where none is near.
+    passing = the value nearest to that of `moved`, weight[0, 3], at which the lanes agree, a hexadecimal float; None
+    where none is near.
     """
 
     cell: str
     script: str
     passing: str | None
+    moved: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

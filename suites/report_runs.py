@@ -75,6 +75,7 @@ def explanation(cell: str = "default", *, edge: str = EDGE, text: str = "") -> K
             undetermined=((Cause("code_rounding", "half_even", "half_away"),),),
             explained=1.0,
             first_stage="weight.codes",
+            given=text or "weight.codes",
             inherited=("weight.dequantized", text or "output"),
             right=a,
         ),
@@ -91,7 +92,12 @@ def explanation(cell: str = "default", *, edge: str = EDGE, text: str = "") -> K
                 Place(lane=b, scale="0x1.002p+0", exact=-7.49634, tie=-7.5, ulps=0.9375, code=-7.0),
             ),
         ),
-        small=Small(cell=text or "default", script=f"import torch\n{text}", passing=text or "0x1.ep+2"),
+        small=Small(
+            cell=text or "default",
+            script=f"import torch\n{text}",
+            passing=text or "0x1.ep+2",
+            moved=text or "weight[0, 3]",
+        ),
     )
 
 

@@ -160,8 +160,8 @@ def test_what_there_was_no_time_for_is_said(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_what_cannot_be_explained_alone_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, by_reciprocal)
-    trained = [replace(record, cell=f"{record.cell},steps:1") for record in diverged()[:1]]
-    assert causes_of(trained, 60.0).causes == {}
+    of_file = [replace(record, cell="preset:intx_weight_only,layer:fc1") for record in diverged()[:1]]
+    assert causes_of(of_file, 60.0).causes == {}
 
 
 def _ulp_of_float32(value: float) -> Fraction:

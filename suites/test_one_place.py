@@ -81,7 +81,7 @@ PARITY_ALLOWED = {
     "parity/diff": ("round bound", "ulp distances"),
     "parity/fills": ("round bound", "where inputs are laid: ties and edges, no codes"),
     "parity/flips": ("round", "an eps read off a scale"),
-    "parity/shrink": ("round", "the next value to try"),
+    "parity/small_case": ("round", "the next value to try"),
     "parity/proving/prove": ("round", "seconds, for people"),
 }
 # An opinion of its own, and what is asked of a backend that shows no stages.

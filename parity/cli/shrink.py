@@ -1,4 +1,4 @@
-"""`parity shrink CELL --edge LANE~LANE`: the plainest cell and the smallest operand on which two lanes still part."""
+"""`parity shrink CELL --edge LANE~LANE`: the plainest cell and the smallest tensors on which two lanes still part."""
 
 from __future__ import annotations
 
@@ -31,9 +31,7 @@ def shrink_cell(
     cell: Annotated[
         str | None, typer.Argument(metavar="[CELL]", help="The id of a cell: dtype:bf16,scale:fp16, or default.")
     ] = None,
-    edge: Annotated[
-        str | None, typer.Option(metavar="LANE~LANE", help="Any two lanes that part in a weight or an input.")
-    ] = None,
+    edge: Annotated[str | None, typer.Option(metavar="LANE~LANE", help="Any two lanes that part.")] = None,
     run: Annotated[
         Path | None,
         typer.Option(metavar="DIR", help="A run's most frequent new divergence, not CELL; else the newest's."),
@@ -83,12 +81,16 @@ def _chosen(cell: str | None, edge: str | None, run: Path | None) -> tuple[str, 
 
 
 def _lines(found: Shrunk) -> Iterator[str]:
-    yield f"{found.edge} part at {found.stage} on {found.cell}"
-    shape = f"{len(found.values)}x{len(found.values[0])}"
-    nonzero = [value for row in found.values for value in row if float.fromhex(value) != 0]
-    operand = found.stage.partition(".")[0]
-    yield f"  {operand} {shape} {found.dtype}, zeros but for {', '.join(nonzero) or 'none'}; first at {list(found.at)}"
+    yield f"{found.edge} part at {found.stage}{list(found.at) or ''} on {found.cell}"
+    for name, rows in found.operands.items():
+        nonzero = [value for row in rows for value in row if float.fromhex(value) != 0]
+        shape = f"{len(rows)}x{len(rows[0])}"
+        yield (
+            f"  {name} {shape} {found.dtype}, zeros but for {', '.join(nonzero)}"
+            if nonzero
+            else f"  {name} {shape} of zeros"
+        )
     if found.passing is not None:
-        yield f"  they agree with {found.passing} in its place"
+        yield f"  they agree with {found.passing} in {found.moved}"
     yield ""
     yield from found.script.splitlines()

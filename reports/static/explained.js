@@ -20,9 +20,9 @@ function explainedView(sheet, finding, told) {
 }
 
 // The plainest cell that parts alike, and a script that stands alone.
-function smallView({ cell, script, passing }) {
+function smallView({ cell, script, moved, passing }) {
   return element("div", {},
-    element("p", {}, "The plainest cell that parts alike: ", element("code", {}, cell), passing ? element("span", {}, "; the lanes agree with ", element("code", {}, passing), " in the element's place") : null, "."),
+    element("p", {}, "The plainest cell that parts alike: ", element("code", {}, cell), passing ? element("span", {}, "; the lanes agree with ", element("code", {}, passing), " in ", moved ? element("code", {}, moved) : "the element's place") : null, "."),
     element("details", {}, element("summary", {}, "A script that shows it"), element("pre", { class: "script", tabindex: "0" }, script), copyButton(script)));
 }
 
