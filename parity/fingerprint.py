@@ -21,7 +21,7 @@ from parity.black_box.acting import BASE, SPECIAL, UNSEEN, searched
 from parity.black_box.agenda import agenda
 from parity.black_box.box import functions_of
 from parity.black_box.evidence import Witness, witness
-from parity.black_box.knowledge import Knowledge
+from parity.black_box.knowledge import Knowledge, tells_apart
 from parity.black_box.question import Answer, Question
 from parity.lanes import Flow, Lane, parse_lane
 from quant import Rules, rules_named
@@ -80,12 +80,15 @@ def fingerprint(backend: Backend | Lane | str, *, evidence: bool = True) -> Fing
         return bool(unknown - void) or (not unknown and next(confirming))
 
     for question in agenda(box, rules, wanted):
+        expected = knowledge.expected(question) if knowledge.nearly_knows(question) else None
+        if expected is not None and not (tells_apart(expected) or next(confirming)):
+            continue
         answer = question.asked(box)
         if answer is None:
             refused += 1
             continue
         answered.append((question, answer))
-        if not knowledge.learn(question, answer):
+        if not knowledge.learn(expected or knowledge.expected(question), answer):
             unexplained.append(question)
             void |= _supported_by(question)
     return Fingerprint(

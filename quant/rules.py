@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from functools import cache
 from typing import Any
 
 import torch
@@ -107,6 +108,7 @@ class Rules:
         return replace(self, **parse_members(type(self), values))
 
 
+@cache
 def enumeration_of(cls: type, field_name: str) -> type[StrEnum]:
     """The enumeration whose members a field of a rules class may hold."""
     known: dict[str, Any] = {f.name: f.default for f in fields(cls)}

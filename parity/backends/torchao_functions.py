@@ -13,6 +13,7 @@ from parity.backends.torchao_package import quiet_import
 from quant import Mapping, ZeroPointDomain
 from quant.codes import storage_dtype
 from quant.granularity import groups_of
+from quant.mapping import Extent
 from quant.scheme import ResolvedScheme
 
 with quiet_import():
@@ -36,11 +37,11 @@ _DEQUANTIZE: Final[dict[ZeroPointDomain, Any]] = {
 
 
 def choose_qparams(x: Tensor, scheme: ResolvedScheme) -> tuple[Tensor, Tensor | None]:
-    """choose_qparams_affine and its variants. Raises NotExpressible for a mapping that torchao does not have."""
+    """choose_qparams_affine and its variants. Raises NotExpressible for a range that torchao does not map."""
     if scheme.mapping not in _MAPPINGS:
         raise NotExpressible(f"torchao has no mapping {scheme.mapping}")
-    if scheme.global_scale_dtype is not None or scheme.scale_dtype is torch.float8_e4m3fn:
-        raise NotExpressible("torchao's affine scales have one level, and 16 bits or more")
+    if scheme.extent is not Extent.MIN_MAX:
+        raise NotExpressible(f"torchao maps from a block's least value to its greatest, not over {scheme.extent}")
     choose: Any = primitives.choose_qparams_affine
     if scheme.zero_point_domain is ZeroPointDomain.FLOAT:
         choose = primitives._choose_qparams_affine_tinygemm

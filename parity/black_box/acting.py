@@ -9,7 +9,7 @@ from typing import Final
 
 import torch
 
-from parity.black_box.question import Question, Step
+from parity.black_box.question import Question, Step, under
 from quant import Rules
 from quant.relevance import relevant
 from quant.rule_sets import ENGINE, TORCHAO
@@ -68,7 +68,7 @@ def searched(question: Question) -> tuple[str, ...]:
 
 def acting(question: Question, rules: Rules, fields: Iterable[str]) -> tuple[str, ...]:
     """Those of the fields that can move a bit of the answer beside these rules."""
-    scheme = replace(question.scheme, rules=rules)
+    scheme = under(question.scheme, rules)
     own = FIELDS[question.step]
     if question.own and question.reads_more(rules):
         own |= FIELDS[Step.CHOOSE]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import lru_cache
 from itertools import product
 from math import prod
+from typing import Final
 
 from parity.black_box.acting import BASE, FIELDS, acting, searched
 from parity.black_box.question import Answer, Question, Untellable
@@ -17,6 +18,11 @@ from quant.rules import enumeration_of
 # Values of some fields: of those that act beside one another, so that a field left out may have any value.
 Combination = frozenset[tuple[str, StrEnum]]
 Relation = frozenset[Combination]
+# A combination, and the digest of the answer that it gives.
+Expectation = tuple[tuple[Combination, str], ...]
+FEW: Final = 16  # combinations
+ANY: Final = "any"  # it may answer whatever it likes
+NONE: Final = "none"  # it gives the scheme no meaning
 
 
 def _every_value() -> dict[str, tuple[StrEnum, ...]]:
@@ -31,9 +37,14 @@ class Knowledge:
     values: dict[str, tuple[StrEnum, ...]] = field(default_factory=_every_value)
     relations: list[Relation] = field(default_factory=list)
 
-    def learn(self, question: Question, answer: Answer) -> bool:
-        """Leave possible what gives this answer; False, and nothing learned, where nothing does."""
-        fitting = frozenset(c for c, rules in self.candidates(question) if _gives(question, rules, answer))
+    def expected(self, question: Question) -> Expectation:
+        """What every possible combination of the fields that act in a question would have it answered by."""
+        would = _would if question.own else _would_anywhere
+        return tuple((combination, would(question, rules)) for combination, rules in self.candidates(question))
+
+    def learn(self, expected: Expectation, answer: Answer) -> bool:
+        """Leave possible what was expected to give this answer; False, and nothing learned, where nothing was."""
+        fitting = frozenset(combination for combination, told in expected if told in (answer.digest, ANY))
         if not fitting or not self._tells(self._remaining(fitting)):
             return bool(fitting)
         before = dict(self.values), list(self.relations)
@@ -47,6 +58,10 @@ class Knowledge:
     def unknown(self, question: Question) -> tuple[str, ...]:
         """The fields acting in a question that are not known; where there is none, its answer can only confirm."""
         return tuple(name for name in searched(question) if len(self.values[name]) > 1)
+
+    def nearly_knows(self, question: Question) -> bool:
+        """Whether what is expected costs less to compute than an answer may cost to ask for."""
+        return 1 < prod(len(self.values[name]) for name in self.unknown(question)) <= FEW
 
     def candidates(self, question: Question) -> Iterator[tuple[Combination, Rules]]:
         """Every combination of the fields that act in a question and are still possible, with rules that have it."""
@@ -109,7 +124,7 @@ def _rules(fields: tuple[str, ...], values: tuple[StrEnum, ...]) -> Rules:
 
 @lru_cache(maxsize=65536)
 def _changed(changes: tuple[tuple[str, StrEnum], ...]) -> Rules:
-    return BASE.with_values(**dict(changes))
+    return replace(BASE, **dict(changes))  # type: ignore[arg-type]  # each of them a member of its field's enumeration
 
 
 def _some_agree(combination: Combination, relation: Relation) -> bool:
@@ -117,17 +132,18 @@ def _some_agree(combination: Combination, relation: Relation) -> bool:
     return any(all(wanted.get(name, value) == value for name, value in other) for other in relation)
 
 
-def _again(question: Question, rules: Rules) -> str:
-    return question.made(rules).digest
+def tells_apart(expected: Expectation) -> bool:
+    """Whether some answer would refute some combination and leave another."""
+    return len({told for _, told in expected}) > 1
 
 
-_made = lru_cache(maxsize=131072)(_again)  # questions made from numbers alone are put to every box
-
-
-def _gives(question: Question, rules: Rules, answer: Answer) -> bool:
+def _would(question: Question, rules: Rules) -> str:
     try:
-        return (_again if question.own else _made)(question, rules) == answer.digest
+        return question.made(rules).digest
     except Untellable:
-        return True
+        return ANY
     except ValueError:
-        return False
+        return NONE
+
+
+_would_anywhere = lru_cache(maxsize=131072)(_would)  # questions made from numbers alone are put to every box

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from typing import Final
 
 import torch
@@ -29,6 +30,12 @@ class Step(StrEnum):
 
 class Untellable(Exception):  # noqa: N818  (an answer about a question, not a fault)
     """Under these rules the function reads what the question does not hold, so it may answer anything."""
+
+
+@lru_cache(maxsize=16384)
+def under(scheme: ResolvedScheme, rules: Rules) -> ResolvedScheme:
+    """The scheme with other rules. Raises ValueError where they give it no meaning."""
+    return replace(scheme, rules=rules)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,7 +99,7 @@ class Question:
         Raises ValueError where they give the scheme no meaning, Untellable where they read what only a box that chose
         the qparams itself can know.
         """
-        scheme = replace(self.scheme, rules=rules)
+        scheme = under(self.scheme, rules)
         if self.step is Step.CHOOSE:
             chosen = quant.choose_qparams(self.x, scheme)
             return Answer.of(chosen.scale, chosen.zero_point)
