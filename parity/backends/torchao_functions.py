@@ -42,6 +42,8 @@ def choose_qparams(x: Tensor, scheme: ResolvedScheme) -> tuple[Tensor, Tensor | 
         raise NotExpressible(f"torchao has no mapping {scheme.mapping}")
     if scheme.extent is not Extent.MIN_MAX:
         raise NotExpressible(f"torchao maps from a block's least value to its greatest, not over {scheme.extent}")
+    if scheme.global_scale_dtype is not None or scheme.scale_dtype is torch.float8_e4m3fn:
+        raise NotExpressible("torchao's affine scales have one level, and 16 bits or more")
     choose: Any = primitives.choose_qparams_affine
     if scheme.zero_point_domain is ZeroPointDomain.FLOAT:
         choose = primitives._choose_qparams_affine_tinygemm
