@@ -15,9 +15,8 @@ def round_to_odd(x: Tensor, bits: int) -> Tensor:
     """odd_bits(x): float64 `x` cut to `bits` significant bits (2 to 52), the last one set if anything was dropped."""
     dropped = 2 ** (53 - bits) - 1  # mask of the bits to drop
     fields = x.view(torch.int64)
-    carry = (fields & dropped) + dropped  # reaches the last kept bit exactly when a dropped bit is set
-    odd: Tensor = (fields | carry) & ~dropped
-    return odd.view(torch.float64)
+    carry = (fields & dropped).add_(dropped)  # reaches the last kept bit exactly when a dropped bit is set
+    return carry.bitwise_or_(fields).bitwise_and_(~dropped).view(torch.float64)
 
 
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
@@ -31,9 +30,9 @@ def add_to_odd(a: Tensor, b: Tensor) -> Tensor:
     """odd_53(a + b): the float64 sum cut towards zero, its last bit set where the addition was inexact."""
     s, e = two_sum(a, b)
     fields = s.view(torch.int64)
-    inexact = e.abs() > 0  # false where s is infinite or NaN: e is NaN there
+    inexact = (e.abs() > 0).to(torch.int64)  # 0 where s is infinite or NaN: e is NaN there
     beyond = (fields ^ e.view(torch.int64)) >> 63  # -1 where s lies farther from zero than a + b, if inexact
-    return (fields + beyond * inexact | inexact).view(torch.float64)
+    return beyond.bitwise_and_(-inexact).add_(fields).bitwise_or_(inexact).view(torch.float64)
 
 
 def sum_to_odd(terms: Sequence[Tensor]) -> Tensor:

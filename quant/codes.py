@@ -91,7 +91,7 @@ def storage_dtype(qmin: int, qmax: int) -> torch.dtype:
 def store_codes(codes: Tensor, scheme: ResolvedScheme) -> Tensor:
     """Float codes as the integers that are stored, a NaN as `nan_code` says; out of range as x86 converts it."""
     rules, dtype = scheme.rules, storage_dtype(scheme.code_min, scheme.code_max)
-    numbers = torch.where(codes == codes, codes, 0.0)  # compilers vectorize this, and isnan not
+    numbers = _numbers(codes)
     in_range = rules.code_clamp in CLAMPING and _holds_grid(codes.dtype, scheme)
     stored = numbers.to(dtype) if in_range else cast_to_integer(numbers, dtype)
     if rules.nan_code is d.NanCode.ZERO:
@@ -107,6 +107,13 @@ def store_codes(codes: Tensor, scheme: ResolvedScheme) -> Tensor:
         d.NanCode.QMAX: scheme.code_max,
     }
     return stored.masked_fill(missing, nan_codes[rules.nan_code])
+
+
+def _numbers(codes: Tensor) -> Tensor:
+    """codes with 0 in place of NaN, in what is vectorized: where() only by compilers, nan_to_num only without them."""
+    if torch.compiler.is_compiling():
+        return torch.where(codes == codes, codes, 0.0)
+    return codes.nan_to_num(0.0, torch.inf, -torch.inf)
 
 
 def _groups(x: Tensor, qparams: QParams) -> Groups:

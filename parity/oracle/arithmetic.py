@@ -62,8 +62,8 @@ class Arithmetic(ABC):
         if source == to:
             return a
         if source == FLOAT64 and not self.float64_once:
-            a = self.rounded(self.sum(a, self.number(-0.0)), computes_in(to))
-        return self.flushed(self.rounded(self.sum(a, self.number(-0.0)), to), to)
+            a = self.rounded(self.exactly(a), computes_in(to))
+        return self.flushed(self.rounded(self.exactly(a), to), to)
 
     def constant(self, value: float, form: BinaryFormat) -> Values:
         """R_form of a Python number, which is one of float64."""
@@ -71,7 +71,7 @@ class Arithmetic(ABC):
 
     def into(self, a: Values, form: BinaryFormat) -> Values:
         """R_form(a) of values that may be integers."""
-        return self.flushed(self.rounded(self.sum(a, self.number(-0.0)), form), form)
+        return self.flushed(self.rounded(self.exactly(a), form), form)
 
     def flushed(self, a: Values, form: BinaryFormat) -> Values:
         """a, or with `flush` zero of a's sign where a is subnormal in a format that is computed in."""
@@ -83,7 +83,7 @@ class Arithmetic(ABC):
         wide = computes_in(to)
         result = self.rounded(unrounded, wide)
         if wide != to:
-            result = self.rounded(self.sum(result, self.number(-0.0)), to)  # adding -0 changes no number
+            result = self.rounded(self.exactly(result), to)
         return self.flushed(result, to)
 
     def least(self, a: Values, b: Values) -> Values:
@@ -106,6 +106,10 @@ class Arithmetic(ABC):
     @abstractmethod
     def write(self, a: Values) -> Any:
         """Values of float formats as a float64 array, which holds each of them."""
+
+    @abstractmethod
+    def exactly(self, a: Values) -> Unrounded:
+        """a itself, on its way to a rounding."""
 
     @abstractmethod
     def sum(self, a: Values, b: Values) -> Unrounded: ...

@@ -55,23 +55,24 @@ def encode(values: Any, form: BinaryFormat) -> Tensor:
 
     Raises ValueError for a number that the format does not hold: the oracle rounds before it stores.
     """
-    values = np.asarray(values, dtype=np.float64)
+    values = np.array(values, dtype=np.float64)
     signed, unsigned = _WORDS[form.width]
-    finite = np.isfinite(values)
-    size = np.where(finite, abs(values), 0.0)
-    step = form.step_exponents(size)
-    e, steps = step + form.mantissa_bits, np.ldexp(size, -step)
-    lost = (steps != np.floor(steps)) | (size > form.largest) | (np.isinf(values) & (not form.has_infinity))
+    size, finite, dropped = abs(values), np.isfinite(values), 52 - form.mantissa_bits
+    word = size.view(np.int64)
+    lost = (word & ((1 << dropped) - 1)) != 0
+    word = (word >> dropped) - ((form.emin + 1022) << form.mantissa_bits)
+    below = size < 2.0**form.emin
+    if below.any():  # a subnormal's pattern is its number of steps
+        steps = np.ldexp(size[below], form.mantissa_bits - form.emin)
+        word[below], lost[below] = steps, steps != np.floor(steps)
+    lost = (finite & (lost | (size > form.largest))) | (np.isinf(values) & (not form.has_infinity))
     if lost.any():
         raise ValueError(f"{values[lost].flat[0]!r} is no value of {form.name}; round it first")
-    steps = steps.astype(np.uint64)
-    # With its leading bit, a normal significand adds one to the exponent field; a subnormal one has none and adds none.
-    word = ((e - form.emin).astype(np.uint64) << np.uint64(form.mantissa_bits)) + steps
-    infinite = np.uint64(2**form.exponent_bits - 1) << np.uint64(form.mantissa_bits)
-    payload = 2 ** (form.mantissa_bits - 1) if form.has_infinity else 2**form.mantissa_bits - 1
-    quiet = infinite | np.uint64(payload)
-    word = np.where(finite, word, np.where(np.isnan(values), quiet, infinite))
-    negative = np.signbit(values) & ~np.isnan(values)
-    word = word | (negative.astype(np.uint64) << np.uint64(form.width - 1))
-    bits = np.ascontiguousarray(word.astype(unsigned)).view(np.dtype(str(signed).removeprefix("torch.")))
-    return torch.from_numpy(bits.copy()).view(dtype_of(form))
+    if not finite.all():
+        infinite = (2**form.exponent_bits - 1) << form.mantissa_bits
+        payload = 2 ** (form.mantissa_bits - 1) if form.has_infinity else 2**form.mantissa_bits - 1
+        word = np.where(finite, word, np.where(np.isnan(values), infinite | payload, infinite))
+    negative = np.signbit(values) & (values == values)
+    word = word.astype(unsigned) | (negative.astype(unsigned) << unsigned(form.width - 1))
+    bits = np.ascontiguousarray(word).view(np.dtype(str(signed).removeprefix("torch.")))
+    return torch.from_numpy(bits).view(dtype_of(form))
