@@ -121,6 +121,18 @@ def _differences(rules: Rules | ProductRules, other: Rules | ProductRules, field
 
 def _gradient(case: Case, trace: Trace, scheme: QuantScheme, tensor: TensorScheme | None, stage: str) -> Tensor:
     """grad.input or grad.weight of a layer whose operands are those of the trace, `tensor` saying what passes."""
+    grad, operand = gradient_read_back(case, trace, scheme, stage)
+    if operand is None or tensor is None:
+        return grad
+    source = case.weight.cpu() if stage == "grad.weight" else case.x.cpu()
+    qparams = replace(operand.qparams, scheme=tensor.resolved(source.dtype))
+    unclamped, _ = code_values(source, qparams)
+    mask = straight_through_mask(source, unclamped, qparams)
+    return pass_through(grad, mask, qparams, source.dtype)
+
+
+def gradient_read_back(case: Case, trace: Trace, scheme: QuantScheme, stage: str) -> tuple[Tensor, Operand | None]:
+    """(the gradient of the values read back, of which the straight-through estimator passes some on; their operand)."""
     weight = _leaf(operand_of(trace, "weight", scheme.weight, case.weight.dtype))
     x, given = case.x.cpu(), None
     with torch.enable_grad():
@@ -136,13 +148,7 @@ def _gradient(case: Case, trace: Trace, scheme: QuantScheme, tensor: TensorSchem
         operand = weight if stage == "grad.weight" else given
         leaf = x if operand is None else operand.dequantized
         (grad,) = torch.autograd.grad(output, leaf, drawn_gradient(output))
-    if operand is None or tensor is None:
-        return grad
-    source = case.weight.cpu() if stage == "grad.weight" else x
-    qparams = replace(operand.qparams, scheme=tensor.resolved(source.dtype))
-    unclamped, _ = code_values(source, qparams)
-    mask = straight_through_mask(source, unclamped, qparams)
-    return pass_through(grad, mask, qparams, source.dtype)
+    return grad, operand
 
 
 def _leaf(operand: Operand) -> Operand:

@@ -7,7 +7,7 @@ given only where both halves, run here, give the bits that the lanes gave.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import torch
@@ -17,7 +17,9 @@ from parity.diff import diff_stage
 from parity.explanation import Cause
 from parity.flips import field_text, forward_only
 from parity.formats import hexadecimal
+from parity.gradient_candidates import OPERAND_OF, gradient_read_back
 from parity.pair import Pair, Side
+from parity.product_lines import product_lines
 from parity.torch_lines import OPERANDS, lines
 from quant.scheme import ResolvedScheme
 
@@ -40,30 +42,32 @@ for lane, value in (("{a}", a), ("{b}", b)):
 """
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Shown:
+    """The operands of one element, and the statements of both lanes that make it of them."""
+
+    given: Mapping[str, Tensor]
+    halves: tuple[Sequence[str], Sequence[str]]
+
+
 def stand_alone(pair: Pair, stage: str, causes: Sequence[Cause]) -> str | None:
     """The script for the first element of `stage` that differs in the pair's first case.
 
     None where a value of the scheme is not as it is declared, and where the lines do not give both lanes' bits: then
     there is more to a lane's arithmetic at this stage.
     """
-    operand, _, suffix = stage.partition(".")
-    x = pair.b.cases[0].weight if operand == "weight" else pair.b.cases[0].x
-    if suffix not in OPERANDS or operand not in ("input", "weight"):
-        return None
     tensors = [side.traces[0][stage].tensor.detach().cpu() for side in (pair.a, pair.b)]
-    schemes = _schemes(pair, operand, causes, x.dtype)
     at = _first_different(stage, *tensors)
-    if at is None or schemes is None:
-        return None
-    given = _given(pair.a, operand, suffix, at, x, schemes[0])
-    if given is None:
+    if at is None:
         return None
     try:
-        halves = [lines(suffix, scheme, x.dtype) for scheme in schemes]
+        shown = (_of_output if stage == "output" else _of_operand)(pair, stage, causes, at)
     except ValueError:
         return None
-    for tensor, half in zip(tensors, halves, strict=True):
-        if not diff_stage(stage, _run(half, given).reshape(1), tensor[at].reshape(1)).identical:
+    if shown is None:
+        return None
+    for tensor, half in zip(tensors, shown.halves, strict=True):
+        if not diff_stage(stage, _run(half, shown.given).reshape(1), tensor[at].reshape(1)).identical:
             return None
     return _SCRIPT.format(
         stage=stage,
@@ -71,10 +75,49 @@ def stand_alone(pair: Pair, stage: str, causes: Sequence[Cause]) -> str | None:
         a=pair.a.lane,
         b=pair.b.lane,
         causes=" and ".join(map(str, causes)),
-        operands="\n".join(f"{name} = {_text(value)}" for name, value in given.items()),
-        first="\n".join(halves[0]),
-        second="\n".join(halves[1]),
+        operands="\n".join(f"{name} = {_text(value)}" for name, value in shown.given.items()),
+        first="\n".join(shown.halves[0]),
+        second="\n".join(shown.halves[1]),
     )
+
+
+def _of_operand(pair: Pair, stage: str, causes: Sequence[Cause], at: tuple[int, ...]) -> _Shown | None:
+    """A stage of one operand, or what of the gradient of its values reaches it."""
+    operand, suffix = (OPERAND_OF[stage], "grad") if stage in OPERAND_OF else stage.split(".")
+    if suffix not in OPERANDS:
+        return None
+    case = pair.a.cases[0]
+    x = (case.weight if operand == "weight" else case.x).cpu()
+    schemes = _schemes(pair, operand, causes, x.dtype, forward=suffix != "grad")
+    given = None if schemes is None else _given(pair.a, operand, suffix, at, x, schemes[0])
+    if schemes is None or given is None:
+        return None
+    if suffix == "grad":
+        read_back, _ = gradient_read_back(case, pair.a.traces[0], pair.a.scheme, stage)
+        given["grad"] = read_back[at].reshape(1)
+    a, b = (lines(suffix, scheme, x.dtype) for scheme in schemes)
+    return _Shown(given=given, halves=(a, b))
+
+
+def _of_output(pair: Pair, stage: str, causes: Sequence[Cause], at: tuple[int, ...]) -> _Shown | None:
+    """One element of a linear layer's product, of the rows that both lanes have read back."""
+    case, trace = pair.a.cases[0], pair.a.traces[0]
+    if not case.x.is_floating_point():
+        return None
+    read_back = trace.find("input.dequantized")
+    rows = (case.x if read_back is None else read_back.tensor).cpu()
+    given = {"x": rows[at[:-1]], "w": trace["weight.dequantized"].tensor.detach().cpu()[at[-1]]}
+    if case.bias is not None:
+        given["bias"] = case.bias.cpu()[at[-1]].reshape(1)
+    rules = pair.a.scheme.product
+    decisions = [cause for cause in causes if cause.field in rules.decisions()]
+    dtypes = [trace[stage].tensor.dtype, pair.b.traces[0][stage].tensor.dtype]
+    values = [{field: a for field, a, _ in decisions}, {field: b for field, _, b in decisions}]
+    a, b = (
+        product_lines(rules.with_values(**own), dtype, bias=case.bias is not None)
+        for own, dtype in zip(values, dtypes, strict=True)
+    )
+    return _Shown(given=given, halves=(a, b))
 
 
 def _first_different(stage: str, a: Tensor, b: Tensor) -> tuple[int, ...] | None:
@@ -89,13 +132,17 @@ def _first_different(stage: str, a: Tensor, b: Tensor) -> tuple[int, ...] | None
 
 
 def _schemes(
-    pair: Pair, operand: str, causes: Sequence[Cause], dtype: torch.dtype
+    pair: Pair, operand: str, causes: Sequence[Cause], dtype: torch.dtype, *, forward: bool
 ) -> tuple[ResolvedScheme, ResolvedScheme] | None:
-    """What each lane carries out: A's declared scheme with its own values of the causes, and with B's."""
+    """What each lane carries out: A's declared scheme with its own values of the causes, and with B's.
+
+    `forward` leaves the gradient's decisions out, which exclude some of the others.
+    """
     declared = [side.scheme.activation if operand == "input" else side.scheme.weight for side in (pair.a, pair.b)]
     if declared[0] is None or declared[1] is None:
         return None
-    a, b = (forward_only(scheme.resolved(dtype)) for scheme in declared if scheme is not None)
+    own = (scheme.resolved(dtype) for scheme in declared if scheme is not None)
+    a, b = (forward_only(scheme) if forward else scheme for scheme in own)
     try:
         return _with(a, a, [(field, value) for field, value, _ in causes]), _with(
             a, b, [(field, value) for field, _, value in causes]
@@ -128,19 +175,17 @@ def _given(
     except ValueError:
         return None
     counts = [size // step for size, step in zip(x.shape, block, strict=True)]
-    if suffix == "scale":
-        scale = side.traces[0][f"{operand}.scale"].tensor
-        place = torch.zeros(scale.shape, dtype=torch.bool)
+    group = tuple(i // step for i, step in zip(at, block, strict=False))
+    of_range = suffix in ("scale", "zero_point")
+    if of_range:
+        place = torch.zeros(side.traces[0][f"{operand}.{suffix}"].tensor.shape, dtype=torch.bool)
         place[at] = True
-        index = place.reshape(counts).nonzero()[0].tolist()
-        chosen = tuple(slice(i * step, (i + 1) * step) for i, step in zip(index, block, strict=True))
-        values = x.detach().cpu()[chosen]
-        return {"x": torch.stack([values.amin(), values.amax()])}
-    group = tuple(i // step for i, step in zip(at, block, strict=True))
+        group = tuple(place.reshape(counts).nonzero()[0].tolist())
     found: dict[str, Tensor] = {}
     for name in OPERANDS[suffix]:
         if name == "x":
-            found["x"] = x.detach().cpu()[at].reshape(1)
+            chosen = tuple(slice(i * step, (i + 1) * step) for i, step in zip(group, block, strict=True))
+            found["x"] = torch.stack([x[chosen].amin(), x[chosen].amax()]) if of_range else x[at].reshape(1)
             continue
         stage = side.traces[0].find(f"{operand}.{name}")
         if stage is not None:
@@ -160,5 +205,6 @@ def _text(value: Tensor) -> str:
     """`torch.tensor([float.fromhex("0x1.4p+1")], dtype=torch.bfloat16)`; integers as they are."""
     if not value.dtype.is_floating_point:
         return f"torch.tensor({value.tolist()}, dtype={value.dtype})"
-    numbers = ", ".join(f'float.fromhex("{hexadecimal(number)}")' for number in value.double().tolist())
-    return f"torch.tensor([{numbers}], dtype=torch.float64).to({value.dtype})"
+    numbers = [f'float.fromhex("{hexadecimal(number)}")' for number in value.double().tolist()]
+    separator = ", " if len(numbers) <= 2 else ",\n    "
+    return f"torch.tensor([{separator.join(numbers)}], dtype=torch.float64).to({value.dtype})"
