@@ -20,6 +20,7 @@ from parity.lane_run import LaneRun, attempt, followed
 from parity.lanes import Flow, Lane, lane
 from parity.layer_cases import DTYPES, FAMILIES, LayerCase, Recipe, layer_cases
 from parity.listening import heard
+from parity.operated import Operates
 from parity.pair import Case, Pair, Side
 from parity.record import ByStage
 from parity.verdicts import Outcome, Verdict
@@ -121,7 +122,8 @@ class _Side:
             scheme = self.backend.declared(self.lane, layer, self.scheme)
         else:
             scheme = self.scheme if rules in (None, "engine") else _under(self.scheme, rules)
-        return Side(lane=self.lane, scheme=scheme, training=scheme)
+        operated = self.backend.operated if isinstance(self.backend, Operates) else None
+        return Side(lane=self.lane, scheme=scheme, training=scheme, operated=operated)
 
     def run(self, case: LayerCase, text: str, digest: str) -> LaneRun:
         device = self.lane.device

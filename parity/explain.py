@@ -19,6 +19,7 @@ from parity.flips import Flip, Flips
 from parity.gradient_candidates import OPERAND_OF, GradientCandidates
 from parity.inputs import make_inputs
 from parity.lanes import Flow
+from parity.operation_candidates import OperationCandidates
 from parity.pair import Pair
 from parity.record import EdgeRecord
 from parity.retraining import Combination, Retraining, trained_apart
@@ -66,9 +67,12 @@ def explain_pair(pair: Pair, *, cell: str, edge: str) -> Explanation:
         return replace(found, reason=_without_start(pair))
     sets, explained = _attributed(base)
     causes = [_swapped(each) if base is not pair else each for each in sets]
+    of_layer = pair.a.operated is None
     if causes:
-        script = stand_alone(pair, first, causes[0])
+        script = stand_alone(pair, first, causes[0]) if of_layer else None
         found = replace(found, causes=causes[0], undetermined=tuple(causes[1:]), script=script)
+    if not of_layer:
+        return replace(found, explained=explained)
     if trained_apart(pair) and not first.startswith("input."):
         healed, given = inherited_by_training(pair, pair.b.scheme), "trained weights"
     else:
@@ -112,7 +116,12 @@ def _flips_of(part: Candidates, causes: Sequence[Cause]) -> Flips:
 
 
 def _parts(pair: Pair, flow: Flow) -> dict[str, Candidates]:
-    """What is explained apart: each operand, the product of B's operands, their gradients; A's scheme in a flow."""
+    """What is explained apart: each operand, the product of B's operands, their gradients; A's scheme in a flow.
+
+    An operation of quantized tensors is explained as a whole.
+    """
+    if pair.a.operated is not None:
+        return {"operation": OperationCandidates.of(pair)}
     parts: dict[str, Candidates] = {
         operand: OperandCandidates.of(pair, operand, flow) for operand in OPERANDS if pair.operand_stages(operand)
     }

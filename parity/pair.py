@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from parity.diff import diff_stage
 from parity.lane_run import LaneRun
 from parity.lanes import Lane
+from parity.operated import Operated
 from parity.record import STAGES, StageDiff
 from parity.trace import Trace
 from quant import QuantScheme
@@ -44,11 +45,13 @@ class Side:
 
     cases = what the traces were made of: what the lane was fed, or that with the parameters that it trained.
     training = the scheme under which it is declared to train, which need not be the one that it carries out.
+    operated = the operation of quantized tensors that stands in place of a layer.
     """
 
     lane: Lane
     scheme: QuantScheme
     training: QuantScheme
+    operated: Operated | None = None
     traces: tuple[Trace, ...] = ()
     cases: tuple[Case, ...] = ()
 

@@ -55,10 +55,14 @@ def expect_equal(compiled: Any, eager: Any) -> None:
             assert same_bits(leaf, own)
 
 
+EVERY = [(name, subject) for subject in SUBJECTS for name in FUNCTIONS]
+OFTEN = [("layout", "engine"), ("products", "engine")]
+
+
 @pytest.mark.parametrize(
-    "subject", ["engine", *(pytest.param(n, marks=pytest.mark.nightly) for n in SUBJECTS if n != "engine")]
+    ("name", "subject"),
+    [*OFTEN, *(pytest.param(*each, marks=pytest.mark.nightly) for each in EVERY if each not in OFTEN)],
 )
-@pytest.mark.parametrize("name", FUNCTIONS)
 def test_traced_functions_are_themselves(name: str, subject: str) -> None:
     """Through the tracers, without a code generator; in one graph where there is one scale and no NaN is refused."""
     q, p = pair(subject)

@@ -19,6 +19,7 @@ EXAMPLES = """\b
 Examples:
   parity history
   parity history C6
+  parity history burn
   parity history --run runs/20260101-120000-premerge
 """
 
@@ -46,7 +47,7 @@ def detect_bugs(
     torch.set_num_threads(1)  # as in a run's worker
     chosen = [case for case in HISTORY if not names or case.name.startswith(tuple(names))]
     if not chosen:
-        raise ValueError(f"no bug's name begins with {' or '.join(names or ())}; they begin with C1 to C8 and ao-01 on")
+        raise ValueError(f"no bug's name begins with {' or '.join(names or ())}; they begin with C1 to C8, ao-, burn-8")
     found = tuple(detections(chosen))
     written = None if run is None else write_detections(run, found)
     if as_json:

@@ -6,7 +6,8 @@ first stage at which they part. The decisions behind it follow from the two sche
 
 from typing import Final
 
-from parity.history.burn import BURN
+from parity.history.burn import BURN_NUMBERS
+from parity.history.burn_operations import BURN_OPERATIONS
 from parity.history.case import HistoryCase
 from parity.history.not_tried import NOT_TRIED
 from parity.history.published import PUBLISHED
@@ -17,4 +18,5 @@ from parity.history.torchao_scales import TORCHAO_SCALES
 __all__ = ["BURN", "HISTORY", "NOT_TRIED", "PUBLISHED", "TORCHAO", "HistoryCase"]
 
 TORCHAO: Final = tuple(sorted((*TORCHAO_SCALES, *TORCHAO_CODES, *TORCHAO_ENDS), key=lambda case: case.name))
+BURN: Final = (*BURN_NUMBERS, *BURN_OPERATIONS)
 HISTORY: Final = (*PUBLISHED, *TORCHAO, *BURN)

@@ -15,6 +15,11 @@ from quant import QuantScheme
 Spoil = Callable[[Tensor], Tensor]
 
 
+def spoiled(trace: Trace, by: Mapping[str, Spoil]) -> Trace:
+    """The trace with the tensors of these stages spoiled."""
+    return Trace(replace(stage, tensor=by[stage.name](stage.tensor)) if stage.name in by else stage for stage in trace)
+
+
 @dataclass(slots=True, kw_only=True, eq=False)  # a backend, whose protocol has plain attributes
 class CarriedOut:
     """The engine under `scheme`, by default its PTQ; spoiled = what becomes of the tensor of a stage."""
@@ -38,11 +43,7 @@ class CarriedOut:
         gradients: bool = False,
     ) -> Trace:
         own = replace(lane, backend="engine")
-        computed = EngineBackend().trace(own, layer, x, self.scheme, steps, gradients=gradients)
-        return Trace(
-            replace(stage, tensor=self.spoiled[stage.name](stage.tensor)) if stage.name in self.spoiled else stage
-            for stage in computed
-        )
+        return spoiled(EngineBackend().trace(own, layer, x, self.scheme, steps, gradients=gradients), self.spoiled)
 
     def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
         """What the engine trains the layer to under the scheme that is carried out."""

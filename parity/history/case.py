@@ -9,7 +9,7 @@ from typing import Any, Final
 import torch
 from torch import nn
 
-from parity.compare import compare
+from parity.compare import LaneLike, compare
 from parity.comparison import Comparison
 from parity.explanation import Cause
 from parity.flips import differences, field_text, forward_only, value_text
@@ -19,6 +19,7 @@ from quant import ProductRules, QuantScheme, Rules, TensorScheme
 
 Changes = Mapping[str, Any]
 Causes = frozenset[tuple[str, str, str]]
+Lanes = tuple[LaneLike, LaneLike]
 
 NOTHING: Final[Changes] = {}
 
@@ -64,35 +65,44 @@ class HistoryCase:
     @property
     def causes(self) -> Causes:
         """The decisions in which the lanes differ, as an explanation writes them; none where lane B is spoiled."""
-        a, b = self.scheme, self.theirs
-        found = _tensor_causes(a.weight, b.weight, self.dtype)
-        if a.activation is not None and b.activation is not None:
-            found |= _tensor_causes(a.activation, b.activation, self.dtype)
-        found |= {
-            Cause(name, getattr(a.product, name), getattr(b.product, name))
-            for name in ProductRules.decisions()
-            if getattr(a.product, name) != getattr(b.product, name)
-        }
-        dtypes = a.resolved_output_dtype(self.dtype), self.output_dtype or b.resolved_output_dtype(self.dtype)
-        if dtypes[0] is not dtypes[1]:
-            found |= {Cause("scheme.output_dtype", *map(value_text, dtypes))}
-        return found
+        return scheme_causes(self)
+
+    @property
+    def lanes(self) -> Lanes:
+        """A, and B as a black box."""
+        spoiled = dict(self.spoiled)
+        if self.output_dtype is not None:
+            spoiled["output"] = lambda output: output.to(self.output_dtype)
+        return "engine:ptq", CarriedOut(scheme=self.theirs, spoiled=spoiled)
 
     def compared(
         self, family: str = "directed", *, seed: int = 0, dtype: torch.dtype | None = None, swapped: bool = False
     ) -> Comparison:
         """Both lanes on one layer whose inputs are of that family; B is a black box, of which only bits are seen."""
         of = dtype or self.dtype
-        spoiled = dict(self.spoiled)
-        if self.output_dtype is not None:
-            spoiled["output"] = lambda output: output.to(self.output_dtype)
-        lanes = ("engine:ptq", CarriedOut(scheme=self.theirs, spoiled=spoiled))
         module = None
         if self.embedding:
             recipe = Recipe(family=family, seed=seed, dtype=of, schemes=(self.scheme, self.theirs))
             module = nn.Embedding.from_pretrained(recipe.weight(ROWS, COLUMNS))
-        a, b = reversed(lanes) if swapped else lanes
+        a, b = reversed(self.lanes) if swapped else self.lanes
         return compare(a, b, self.scheme, dtype=of, inputs=family, seed=seed, module=module)
+
+
+def scheme_causes(case: HistoryCase) -> Causes:
+    """The decisions in which the schemes of a case's lanes differ."""
+    a, b, dtype = case.scheme, case.theirs, case.dtype
+    found = _tensor_causes(a.weight, b.weight, dtype)
+    if a.activation is not None and b.activation is not None:
+        found |= _tensor_causes(a.activation, b.activation, dtype)
+    found |= {
+        Cause(name, getattr(a.product, name), getattr(b.product, name))
+        for name in ProductRules.decisions()
+        if getattr(a.product, name) != getattr(b.product, name)
+    }
+    dtypes = a.resolved_output_dtype(dtype), case.output_dtype or b.resolved_output_dtype(dtype)
+    if dtypes[0] is not dtypes[1]:
+        found |= {Cause("scheme.output_dtype", *map(value_text, dtypes))}
+    return found
 
 
 def _changed(scheme: TensorScheme, changes: Changes) -> TensorScheme:

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from quant.codes import quantize
 from quant.qparams import choose_qparams
-from quant.quantized_tensor.described import Described, exported
+from quant.quantized_tensor.described import Described
 from quant.quantized_tensor.tensor import PARTS, QuantizedTensor, parts_of
 from quant.safetensors_file import check_shared, laid_out, opened, read_tensor, write_file
 from quant.scheme_json import parse, written
@@ -41,10 +41,11 @@ def save_tensors(named: Mapping[str, Tensor], path: str | Path) -> None:
     plain: dict[str, Tensor] = {}
     quantized: dict[str, Described] = {}
     for name, tensor in named.items():
-        parts: Mapping[str, Tensor] = {name: tensor}
+        parts = {name: tensor}
         if isinstance(tensor, QuantizedTensor):
-            inner, quantized[name] = exported(parts_of(tensor.quantized), tensor.described)
-            parts = {f"{name}.{part}": value for part, value in inner.items()}
+            out = tensor.exported()
+            quantized[name] = out.described
+            parts = {f"{name}.{part}": value for part, value in parts_of(out.quantized).items()}
         taken = next((part for part in parts if part in plain), None)
         if taken is not None:
             raise ValueError(f"{taken} is the name of a tensor and of a part of a quantized one; rename either")

@@ -15,7 +15,7 @@ from quant.mapping import Extent
 from quant.qparams import QParams, choose_qparams
 from quant.quantized_tensor.contract import ENGINE, Contract
 from quant.quantized_tensor.decisions import PackedAxis, RequantizedRange, SourceOrder
-from quant.quantized_tensor.described import Described
+from quant.quantized_tensor.described import Described, exported
 from quant.quantized_tensor.memory import as_it_lies, unpacked_along_last
 from quant.quantized_tensor.operations import carried_out
 from quant.rule_sets import ENGINE_PRODUCT
@@ -106,6 +106,10 @@ class QuantizedTensor(Tensor):
     def with_quantized(self, quantized: Quantized) -> QuantizedTensor:
         """Other codes and qparams under this tensor's scheme."""
         return type(self)(quantized, self.scheme, self.dtype, self.contract)
+
+    def exported(self) -> QuantizedTensor:
+        """This tensor as it is read back where it is exported to: itself, but for what its contract forgets."""
+        return self.of_parts(*exported(parts_of(self.quantized), self.described))
 
     def parts(self) -> tuple[Tensor, ...]:
         """The plain tensors that hold everything: codes, scale, and what else the rules keep."""
