@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch import Tensor
 
-from kernels.availability import missing_compiler
+from kernels.availability import missing
 
 Function = Callable[..., tuple[Tensor, ...]]
 
@@ -43,9 +43,9 @@ def compiled(function: Function, examples: tuple[Tensor, ...]) -> Function:
     looks at no value. Raises NotCompiledError where there is no compiler, where it fails, and where its code has other
     bits than f on the examples.
     """
-    missing = missing_compiler()
-    if missing is not None:
-        raise NotCompiledError(missing)
+    reason = missing("cpu", "fused")
+    if reason is not None:
+        raise NotCompiledError(reason)
     with _one_at_a_time, torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the compiler's own, about its own use of torch
         expected = function(*examples)  # first, so that what f keeps from call to call is no part of the graph

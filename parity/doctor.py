@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import platform
-import re
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, requires, version
+from itertools import product
 from typing import Final
 
 DISTRIBUTION: Final = "quant-parity"
 PACKAGES: Final = ("torch", "torchao", "numpy", "pyarrow", "safetensors", "jinja2", "typer", "rich")
-LEAST: Final = {"python": "3.11", "torch": "2.11"}
+RUNS: Final = "runs here"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,31 +50,21 @@ def doctor() -> Checkup:
 
 
 def _versions() -> Iterator[Fact]:
-    yield _held("python", platform.python_version())
+    from kernels.availability import missing
+
+    yield Fact(topic="versions", name="python", value=platform.python_version())
     for name in PACKAGES:
         try:
-            yield _held(name, version(name))
+            old = missing("cpu") if name == "torch" else None
+            yield Fact(topic="versions", name=name, value=version(name), problem=old or "")
         except PackageNotFoundError:
-            missing = "" if name == "torchao" else f"{name} is not installed: pip install {name}"
-            yield Fact(topic="versions", name=name, value="not installed", problem=missing)
+            absent = "" if name == "torchao" else f"{name} is not installed: pip install {name}"
+            yield Fact(topic="versions", name=name, value="not installed", problem=absent)
     try:
         requires(DISTRIBUTION)
         yield Fact(topic="versions", name=DISTRIBUTION, value=version(DISTRIBUTION))
     except PackageNotFoundError:
         yield Fact(topic="versions", name=DISTRIBUTION, value="not installed: run from the checkout's folder")
-
-
-def _held(name: str, found: str) -> Fact:
-    """A version beside the least one that is supported."""
-    least = LEAST.get(name)
-    old = least is not None and _numbers(found) < _numbers(least)
-    problem = f"{name} is {found}; {least} or newer is needed" if old else ""
-    return Fact(topic="versions", name=name, value=found, problem=problem)
-
-
-def _numbers(text: str) -> tuple[int, ...]:
-    """(2, 13, 0) of "2.13.0+cpu"."""
-    return tuple(int(part) for part in re.findall(r"\d+", text.partition("+")[0])[:3])
 
 
 def _own_packages() -> Iterator[Fact]:
@@ -92,12 +82,16 @@ def _own_packages() -> Iterator[Fact]:
 
 
 def _devices() -> Iterator[Fact]:
-    from parity.backends.engine import missing_device
-    from parity.lanes import DEVICES
+    from kernels.availability import LAYOUTS, missing
+    from parity.lanes import DEVICES, MODES
 
     for device in DEVICES:
-        missing = missing_device(device)
-        yield Fact(topic="devices", name=device, value=missing or _described(device))
+        yield Fact(topic="devices", name=device, value=missing(device) or _described(device))
+    here = [device for device in DEVICES if missing(device) is None]
+    for device, mode in product(here, MODES):
+        yield Fact(topic="modes", name=f"{device}:{mode}", value=missing(device, mode) or RUNS)
+    for layout, device in LAYOUTS.items():
+        yield Fact(topic="layouts", name=layout, value=missing(device, layout=layout) or RUNS)
 
 
 def _described(device: str) -> str:
@@ -126,9 +120,9 @@ def _backends() -> Iterator[Fact]:
     from parity.listing import list_backends
 
     for name, flows, here in list_backends().rows:
-        broken = name == "engine" and here != "runs here"
+        broken = name == "engine" and here != RUNS
         problem = f"the engine itself does not run here: {here}" if broken else ""
-        value = f"{here} ({flows})" if here == "runs here" else here
+        value = f"{here} ({flows})" if here == RUNS else here
         yield Fact(topic="backends", name=name, value=value, problem=problem)
 
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from parity.backends.protocol import Backend
 
 DEVICES = ("cpu", "cuda", "xpu", "mps")
-MODES = ("eager", "compiled", "exported", "triton")
+MODES = ("eager", "compiled", "exported", "fused", "triton")
 _NAME = re.compile(r"[a-z0-9_]+")
 
 

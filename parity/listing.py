@@ -1,4 +1,4 @@
-"""What there is to name: axes, cells, lanes, edges, backends, presets and stages, each as a table of texts."""
+"""What there is to name: axes, cells, lanes, edges, backends, presets, stages and needs, each as a table of texts."""
 
 from __future__ import annotations
 
@@ -60,6 +60,22 @@ def list_stages() -> Listing:
     return Listing(columns=("stage", "meaning"), rows=tuple(rows))
 
 
+def list_capabilities() -> Listing:
+    """The table of what is needed by device, mode, dtype and layout, and what this machine lacks of it."""
+    from kernels.availability import NEEDS
+    from kernels.machine import this_machine
+
+    here = this_machine()
+    rows = []
+    for need in NEEDS:
+        asked = (need.devices, need.modes, tuple(str(d).removeprefix("torch.") for d in need.dtypes), need.layouts)
+        columns = [" ".join(names) or "any" for names in asked]
+        if need.elsewhere:
+            columns[0] = f"not {need.elsewhere}"
+        rows.append((*columns, need.needs, "there" if need.met(here) else need.missing.format(m=here)))
+    return Listing(columns=("device", "mode", "dtype", "layout", "needs", "here"), rows=tuple(rows))
+
+
 def list_cells(cells: Sequence[Cell], limit: int | None) -> Listing:
     """The ids of a plan's cells in the order in which they run, and why some must be refused."""
     shown = islice(cells, limit)
@@ -114,7 +130,13 @@ def _values(values: Sequence[str]) -> str:
 
 # What `parity list` can show; those that are made from a plan's cells take them.
 FIXED: Final[Mapping[str, Callable[[], Listing]]] = MappingProxyType(
-    {"axes": list_axes, "backends": list_backends, "presets": list_presets, "stages": list_stages}
+    {
+        "axes": list_axes,
+        "backends": list_backends,
+        "capabilities": list_capabilities,
+        "presets": list_presets,
+        "stages": list_stages,
+    }
 )
 OF_CELLS: Final[Mapping[str, Callable[[Sequence[Cell]], Listing]]] = MappingProxyType(
     {"edges": list_edges, "lanes": list_lanes}

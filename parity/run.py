@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from itertools import groupby
 from pathlib import Path
 
+from kernels.availability import missing
 from parity.aims import CarriedInputs
 from parity.alone import each_alone
 from parity.axes import AXES
-from parity.backends.engine import missing_device
 from parity.cells import Cell
 from parity.detection import write_detections
 from parity.edges import Edge, edges_of
@@ -114,7 +114,7 @@ def run(
     """
     if executor not in ("inline", "processes"):
         raise ValueError(f"executor is {executor!r}; it must be inline or processes")
-    if require_device is not None and (reason := missing_device(require_device)) is not None:
+    if require_device is not None and (reason := missing(require_device)) is not None:
         raise MissingDeviceError(f"{require_device} is required, and there is {reason} here")
     source = None if weights is None else Source(weights=weights, activations=activations)
     chosen = {axis: tuple(values) for axis, values in (select or {}).items()}

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from parity.backends.engine import trace_of
+from parity.backends.engine_stages import trace_of
+from parity.backends.graphs import fusing
 from parity.bits import dtype_name, same_storage
 from parity.calibration import observed_qparams, start_range
 from parity.cells import Cell
@@ -25,7 +26,6 @@ from parity.trace import Stage, Trace, same_bits
 from parity.verdicts import Outcome
 from quant import QuantScheme
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
-from quant.fused import fused
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
 
 
@@ -84,7 +84,7 @@ def stack_engine(
     traces: dict[Lane, Trace] = {}
     stages: dict[Lane, list[ByStage[LaneStage]]] = {}
     for lane in lanes:
-        with torch.no_grad(), fused(lane.mode == "triton"):
+        with torch.no_grad(), fusing(lane.mode):
             trace = trace_of((_linear if is_linear else _embedding)(lane.flow, moved, wide), inputs.weight.dtype)
         twin = next((other for other, earlier in traces.items() if same_bits(trace, earlier)), None)
         traces[lane] = trace

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from kernels.affine_grid import MAX_GROUP, AffineGrid, AffineRows, Form
-from kernels.availability import missing_triton
+from kernels.availability import missing
 from quant.codes import storage_dtype
 from quant.compiled_rows import compiled_rows, warn_plain
 from quant.granularity import Groups, groups_of
@@ -86,9 +86,9 @@ def fused_operand(x: Tensor, scheme: TensorScheme, *, inside: bool, codes: bool 
 def _affine_rows(rows: Tensor, scheme: ResolvedScheme, *, codes: bool, inside: bool) -> AffineRows | None:
     if not rows.is_cuda:
         return compiled_rows(rows, scheme, codes=codes, inside=inside)
-    missing = missing_triton()
-    if missing is not None:
-        warn_plain(missing)
+    reason = missing("cuda", "fused", dtype=rows.dtype)
+    if reason is not None:
+        warn_plain(reason)
         return None
     from kernels.affine_triton import affine_rows  # needs triton
 

@@ -9,7 +9,7 @@ from parity.matrix import plan
 from suites.cli_runs import facts, refused, told
 
 
-@pytest.mark.parametrize("kind", ["axes", "cells", "lanes", "edges", "backends", "presets", "stages"])
+@pytest.mark.parametrize("kind", ["axes", "cells", "lanes", "edges", "backends", "presets", "stages", "capabilities"])
 def test_lists_say_the_same_in_text_and_json(kind: str) -> None:
     few = ("--select", "preset=int4_weight_only", "--select", "op=embedding")
     rows = facts("list", kind, *few)["rows"]

@@ -15,7 +15,8 @@ from torch import Tensor
 
 import quant
 from kernels import compiled as machine_code
-from kernels.availability import missing_compiler
+from kernels.availability import missing
+from kernels.machine import this_machine
 from quant import TensorScheme, compiled_rows
 from quant.compiled_rows import FusedWarning
 from quant.fake import fake_operand, quantized_operand
@@ -24,7 +25,7 @@ from quant.granularity import PerGroup, groups_of
 from quant.presets import int4_weight_only, int8_dynamic_int4_weight, int8_dynamic_intx_weight
 from suites.directed_groups import FLOATS, SIZE, directed, same_bits
 
-needs_compiler = pytest.mark.skipif(missing_compiler() is not None, reason=str(missing_compiler()))
+needs_compiler = pytest.mark.skipif(missing("cpu", "fused") is not None, reason=str(missing("cpu", "fused")))
 GROUPS = PerGroup(SIZE)
 
 
@@ -155,8 +156,8 @@ def left(match: str) -> None:
 
 def test_without_a_compiler_the_plain_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled_rows, "_choice", compiled_rows._choice.__wrapped__)
-    monkeypatch.setenv("CXX", "absent++")
-    left(r"^quant.fused\(\) leaves an operand to the plain path: no C\+\+ compiler \(absent\+\+\), which torch.compile")
+    monkeypatch.setattr("kernels.availability.this_machine", lambda: replace(this_machine(), compiler=None))
+    left(r"^quant.fused\(\) leaves an operand to the plain path: no C\+\+ compiler, which torch.compile needs on cpu$")
 
 
 def test_where_the_compiler_fails_the_plain_path_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -164,7 +165,7 @@ def test_where_the_compiler_fails_the_plain_path_is_taken(monkeypatch: pytest.Mo
         raise OSError("no room\nfor a file")
 
     monkeypatch.setattr(compiled_rows, "_choice", compiled_rows._choice.__wrapped__)
-    monkeypatch.setattr(machine_code, "missing_compiler", lambda: None)
+    monkeypatch.setattr(machine_code, "missing", lambda *_: None)
     monkeypatch.setattr(machine_code, "_compiled", failing)
     left(r"the compiler failed with OSError: no room$")
 
@@ -181,7 +182,7 @@ def test_code_with_other_bits_is_never_run(monkeypatch: pytest.MonkeyPatch, move
         return graph if "apply" in function.__qualname__ else function
 
     monkeypatch.setattr(compiled_rows, "_choice", compiled_rows._choice.__wrapped__)
-    monkeypatch.setattr(machine_code, "missing_compiler", lambda: None)
+    monkeypatch.setattr(machine_code, "missing", lambda *_: None)
     monkeypatch.setattr(machine_code, "_compiled", wrong)
     left("compiled code has other bits than eager code in result 0$")
 

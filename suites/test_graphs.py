@@ -7,7 +7,6 @@ Under rules that name a promotion or a 16-bit chain (`torchao`) a compiler may f
 from __future__ import annotations
 
 import io
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from typing import cast
@@ -17,8 +16,10 @@ import torch
 from torch import Tensor, nn
 
 import parity
+from kernels.availability import missing
+from kernels.machine import this_machine
 from parity.backends.engine import EngineBackend
-from parity.backends.graphs import missing_graph, stages_in
+from parity.backends.graphs import stages_in
 from parity.lanes import Flow, parse_lane
 from quant import Mechanism, QuantScheme, convert, prepare, presets, quantize_
 from quant.decisions import NanCode
@@ -28,6 +29,7 @@ from suites.directed_groups import same_bits
 from suites.quant_layers import SCHEME, embedding, linear, numbers
 from suites.quant_stages import unlike
 
+needs_compiler = pytest.mark.skipif(missing("cpu", "compiled") is not None, reason=str(missing("cpu", "compiled")))
 SCHEMES = {
     "dynamic": SCHEME,
     "codes": presets.int8_dynamic_intx_weight(group_size=None),
@@ -155,7 +157,7 @@ def test_a_traced_training_step_gives_the_bits_of_eager_code(how: str) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, about its own use of torch
-@pytest.mark.skipif(missing_graph("compiled", "cpu") is not None, reason=str(missing_graph("compiled", "cpu")))
+@needs_compiler
 @pytest.mark.parametrize("how", Mechanism)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -170,7 +172,7 @@ def test_a_compiled_training_step_gives_the_bits_of_eager_code(dtype: torch.dtyp
 
 @pytest.mark.nightly
 @pytest.mark.filterwarnings("ignore")  # the compiler's own, about its own use of torch
-@pytest.mark.skipif(missing_graph("compiled", "cpu") is not None, reason=str(missing_graph("compiled", "cpu")))
+@needs_compiler
 @pytest.mark.parametrize("flow", Flow)
 @pytest.mark.parametrize("scheme", SCHEMES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
@@ -180,7 +182,7 @@ def test_a_compiled_lane_gives_the_bits_of_eager_code(dtype: torch.dtype, scheme
 
 
 def test_without_a_compiler_the_lane_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(shutil, "which", lambda name: None)
+    monkeypatch.setattr("kernels.availability.this_machine", lambda: replace(this_machine(), compiler=None))
     said = EngineBackend().unrun(parse_lane("engine:ptq:cpu:compiled"))
     assert said == "no C++ compiler, which torch.compile needs on cpu"
     assert EngineBackend().unrun(parse_lane("engine:ptq:cpu:exported")) is None

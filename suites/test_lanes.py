@@ -58,7 +58,7 @@ def test_defaults_are_left_out_of_a_lane(text: str, canonical: str) -> None:
         ("engine:PTQ", "names the flow 'PTQ'; flows are"),
         ("engine:ptq:tpu", "the lane's device is 'tpu'; devices are cpu, cuda, xpu, mps"),
         ("engine:ptq:", "the lane's device is ''; devices are"),
-        ("engine:ptq:cpu:fast", "the lane's mode is 'fast'; modes are eager, compiled, exported, triton"),
+        ("engine:ptq:cpu:fast", "the lane's mode is 'fast'; modes are eager, compiled, exported, fused, triton"),
         (":ptq", "the lane's backend is ''; names are made of a-z, 0-9 and _"),
         ("Engine:ptq", "the lane's backend is 'Engine'; names"),
         ("engine.torch-ao:ptq", "the lane's rules is 'torch-ao'; names"),

@@ -12,7 +12,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from parity.backends.engine import operand_stages
+from kernels.availability import missing
+from parity.backends.engine_stages import operand_stages
 from parity.backends.protocol import NotExpressible
 from parity.lanes import Flow, Lane
 from parity.trace import Stage, Trace
@@ -22,7 +23,7 @@ from quant.granularity import PerGroup
 from quant.layouts.scales import interleave
 from quant.packing import Packing
 
-_CAPABILITY = "AVX512"
+_PACKING = Packing.cpu_int4("avx512")
 
 
 class AtenInt4Backend:
@@ -33,12 +34,9 @@ class AtenInt4Backend:
 
     def unrun(self, lane: Lane) -> str | None:
         """The rule set states the order of AVX512 code; other instruction sets fuse differently."""
-        if (lane.device, lane.mode) != ("cpu", "eager"):
-            return f"aten_int4 is a product on cpu, eager, not on {lane.device}, {lane.mode}"
-        here = torch.backends.cpu.get_cpu_capability()
-        return (
-            None if here == _CAPABILITY else f"the rule set is that of {_CAPABILITY} code, and this machine has {here}"
-        )
+        if lane.mode != "eager":
+            return f"{self.name} has no {lane.mode} lane"
+        return missing(lane.device, layout=str(_PACKING))
 
     def trace(
         self,
@@ -58,7 +56,7 @@ class AtenInt4Backend:
             raise NotExpressible(f"ATen's int4 product takes groups, not {granularity}")
         weight = layer.weight.detach()
         resolved = scheme.weight.resolved(weight.dtype)
-        Packing.cpu_int4("avx512").check(resolved, tuple(weight.shape), weight.dtype)
+        _PACKING.check(resolved, tuple(weight.shape), weight.dtype)
         operand = quantized_operand(weight, scheme.weight)
         packed = torch.ops.aten._convert_weight_to_int4pack_for_cpu(operand.codes.int(), 1)
         both = interleave(operand.qparams.scale, cast(Tensor, operand.qparams.zero_point))

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from kernels.availability import missing_triton
-from parity.backends.graphs import missing_graph, stages_in
+from kernels.availability import missing
+from parity.backends.graphs import fusing, stages_in
 from parity.calibration import calibration_batches, learned_qparams, trained_and_calibrated
 from parity.gradients import with_gradients
 from parity.lanes import Flow, Lane
@@ -20,7 +19,6 @@ from quant import QuantScheme, convert, prepare, quantize_
 from quant.computed import computed_dtypes
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
 from quant.fake import Operand
-from quant.fused import fused
 from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
 from quant.stored import stored_codes
 
@@ -38,9 +36,7 @@ class EngineBackend:
 
     def unrun(self, lane: Lane) -> str | None:
         """Why the lane's device or mode is not to be had here."""
-        if lane.mode == "triton":
-            return "the triton kernels run on cuda" if lane.device != "cuda" else missing_triton()
-        return missing_device(lane.device) or missing_graph(lane.mode, lane.device)
+        return missing(lane.device, lane.mode, dtype=torch.float64)  # in which products are proved exact
 
     def trace(
         self,
@@ -53,12 +49,12 @@ class EngineBackend:
         gradients: bool = False,
     ) -> Trace:
         """The stages of one flow; what trains is a copy. Raises ValueError for a scheme without meaning."""
-        with fused(lane.mode == "triton"):
+        with fusing(lane.mode):
             return self._trace(lane, layer, x, scheme, steps, gradients)
 
     def trained(self, lane: Lane, layer: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> nn.Module:
         """What every flow of the engine quantizes after its steps: all of them train by prepare."""
-        with fused(lane.mode == "triton"):
+        with fusing(lane.mode):
             return float_layer_like(layer, _trained(copy.deepcopy(layer), x, scheme, steps))
 
     def _trace(
@@ -86,17 +82,6 @@ class EngineBackend:
             module = through_state_dict(cast(Quantized, convert(prepared)), scheme)
         with torch.no_grad():
             return trace_of(stages_in(lane.mode, module, x), dtype)
-
-
-def missing_device(device: str) -> str | None:
-    """Why a device is not to be had here, or None."""
-    checks: dict[str, Callable[[], bool]] = {
-        "cpu": lambda: True,
-        "cuda": torch.cuda.is_available,
-        "xpu": torch.xpu.is_available,
-        "mps": torch.backends.mps.is_available,
-    }
-    return None if checks[device]() else f"no {device} device"
 
 
 def trace_of(stages: LayerStages, dtype: torch.dtype) -> Trace:

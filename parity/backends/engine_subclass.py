@@ -8,7 +8,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from parity.backends.engine import Quantized, missing_device, through_state_dict
+from kernels.availability import missing
+from parity.backends.engine import Quantized, through_state_dict
 from parity.backends.engine_stages import trace_of
 from parity.backends.protocol import NotExpressible
 from parity.gradients import with_gradients
@@ -32,7 +33,7 @@ class EngineSubclassBackend:
             return f"{self.name} has no {lane.flow}; its flows are {', '.join(self.flows)}"
         if lane.mode != "eager":
             return f"{self.name}'s {lane.mode} lane is not built"
-        return missing_device(lane.device)
+        return missing(lane.device)
 
     def trace(
         self,

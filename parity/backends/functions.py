@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import quant
-from parity.backends.engine import missing_device
+from kernels.availability import missing
 from parity.backends.protocol import NotExpressible
 from parity.lanes import Flow, Lane
 from parity.pair import Case
@@ -87,7 +87,7 @@ class FunctionsBackend:
 
     def unrun(self, lane: Lane) -> str | None:
         """Why the lane's device or mode is not to be had here."""
-        return missing_device(lane.device) if lane.mode == "eager" else f"{self.name} has no {lane.mode} lane"
+        return missing(lane.device) if lane.mode == "eager" else f"{self.name} has no {lane.mode} lane"
 
     def trace(
         self,

@@ -6,20 +6,22 @@ A graph is made once for all cases of a configuration and given each case's weig
 from __future__ import annotations
 
 import copy
-import shutil
 import warnings
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from kernels.availability import missing_triton
+from quant.compiled_rows import FusedWarning
 from quant.fake import Operand
+from quant.fused import fused
 from quant.linear import LayerStages
 
 GRAPHS = ("exported", "compiled")
+FUSED = ("fused", "triton")
 
 
 class Layer(Protocol):
@@ -28,13 +30,12 @@ class Layer(Protocol):
     def stages(self, x: Tensor, /) -> LayerStages: ...
 
 
-def missing_graph(mode: str, device: str) -> str | None:
-    """Why graphs of this mode cannot be made for a device here, or None."""
-    if mode == "compiled" and device == "cuda":
-        return missing_triton()
-    if mode == "compiled" and shutil.which("g++") is None and shutil.which("clang++") is None:
-        return "no C++ compiler, which torch.compile needs on cpu"
-    return None
+@contextmanager
+def fusing(mode: str) -> Iterator[None]:
+    """quant.fused() in the modes that mean it; an operand that is left to the plain path is an error there."""
+    with fused(mode in FUSED), warnings.catch_warnings():
+        warnings.simplefilter("error", FusedWarning)
+        yield
 
 
 def stages_in(mode: str, layer: Layer, x: Tensor) -> LayerStages:

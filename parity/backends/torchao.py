@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from parity.backends.engine import missing_device
+from kernels.availability import missing
 from parity.backends.functions import Functions
 from parity.backends.protocol import NotExpressible
 from parity.backends.torchao_cells import LEGACY, TORCHAO
@@ -103,7 +103,7 @@ def _unrun(lane: Lane, flows: tuple[Flow, ...]) -> str | None:
         return f"{lane.backend} follows its own rules, not {lane.rules}"
     if lane.mode != "eager":
         return f"{lane.backend}'s {lane.mode} lane is not built"
-    return unusable() or missing_device(lane.device)
+    return unusable() or missing(lane.device)
 
 
 def _expressible(scheme: QuantScheme, layer: nn.Module, lane: Lane, steps: int) -> Wanted:

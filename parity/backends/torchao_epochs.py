@@ -8,7 +8,8 @@ from typing import Final
 
 from torch import Tensor, nn
 
-from parity.backends.engine import EngineBackend, missing_device
+from kernels.availability import missing
+from parity.backends.engine import EngineBackend
 from parity.backends.protocol import NotExpressible
 from parity.backends.torchao_cells import LEGACY, TORCHAO
 from parity.backends.torchao_gaps import Wanted, gap
@@ -37,7 +38,7 @@ class EpochBackend:
             return f"{lane.backend} follows the rules of its epoch, not {lane.rules}"
         if lane.mode != "eager":
             return f"{lane.backend}'s {lane.mode} lane is not built"
-        return missing_device(lane.device)
+        return missing(lane.device)
 
     def declared(self, lane: Lane, layer: nn.Module, scheme: QuantScheme) -> QuantScheme:
         """What the epoch's flow made of a scheme. Raises NotExpressible where it had no word for the scheme."""

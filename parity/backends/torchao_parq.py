@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from parity.backends.engine import missing_device
+from kernels.availability import missing
 from parity.backends.protocol import NotExpressible
 from parity.backends.torchao_gaps import Wanted
 from parity.backends.torchao_package import unusable
@@ -35,7 +35,7 @@ class TorchaoParqBackend:
             return f"{lane.backend} follows its own rules, not {lane.rules}"
         if lane.mode != "eager":
             return f"{lane.backend}'s {lane.mode} lane is not built"
-        return unusable() or missing_device(lane.device)
+        return unusable() or missing(lane.device)
 
     def trace(
         self,

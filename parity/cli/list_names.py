@@ -11,7 +11,7 @@ from parity.cli.terminal import say, say_json, table
 from parity.exit_codes import ExitCode
 from parity.listing import FIXED, OF_CELLS, Listing, list_cells
 
-KINDS = ("axes", "cells", "lanes", "edges", "backends", "presets", "stages")
+KINDS = ("axes", "cells", "lanes", "edges", "backends", "presets", "stages", "capabilities")
 
 EXAMPLES = """\b
 Examples:
@@ -28,7 +28,7 @@ def list_names(
     limit: Annotated[int | None, typer.Option(min=0, help="At most so many cells.")] = None,
     as_json: Json = False,
 ) -> ExitCode:
-    """List axes, cells, lanes, edges, backends, presets or stages. Cells, lanes and edges are those of a tier."""
+    """List axes, backends, presets, stages, capabilities, or the cells, lanes and edges of a tier."""
     if kind not in KINDS:
         raise ValueError(f"there is no list of {kind!r}; there are lists of {', '.join(KINDS)}")
     listing = FIXED[kind]() if kind in FIXED else _of_cells(kind, tier, select, limit)

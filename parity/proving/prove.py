@@ -7,7 +7,7 @@ from time import perf_counter
 
 import torch
 
-from parity.backends.engine import missing_device
+from kernels.availability import missing
 from parity.bits import dtype_name
 from parity.environment import environment
 from parity.proof import Proof, Witness
@@ -79,9 +79,9 @@ def counter_for(claim: Claim, device: str = "cpu") -> Counter:
         return FusedCounter.of(claim)
     if device not in BLOCK:
         raise ValueError(f"the device is {device!r}; lanes are run on {', '.join([*BLOCK, DEVICE])}")
-    missing = missing_device(device)
-    if missing is not None:
-        raise ValueError(f"{missing}; use --device cpu")
+    reason = missing(device)
+    if reason is not None:
+        raise ValueError(f"{reason}; use --device cpu")
     return oracle_counter(claim, device) if claim.b.path is Path.ORACLE else LanesCounter.of(claim, device)
 
 
