@@ -8,18 +8,28 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
 
 import torch
 
+from parity.equivalence_conditions import (
+    divides_sixteen_bits,
+    exact_eps,
+    grid_codes,
+    promoted,
+    reads_stored_scale,
+    rounds_once,
+    short_products,
+    sixteen_bits,
+    stores_codes,
+    through_float32,
+    whole_distances,
+    whole_zero_points,
+)
 from parity.proving.operands import ENUMERABLE
 from quant import Mapping, ZeroPointDomain
 from quant import decisions as d
 from quant.computed import code_dtype_of, qparam_dtype_of, quotient_dtype_of, read_scale_dtype_of
-from quant.integers import holds
 from quant.scheme import ResolvedScheme
-
-_CLAMPED_RULES: Final = (d.ZeroPointRule.FROM_MIN, d.ZeroPointRule.FROM_MAX, d.ZeroPointRule.MIN_ERROR)
 
 Condition = Callable[[ResolvedScheme, torch.dtype], bool]
 
@@ -44,80 +54,12 @@ def merged(scheme: ResolvedScheme, dtype: torch.dtype, field: str, value: str) -
     return None
 
 
-def _grid_codes(scheme: ResolvedScheme) -> bool:
-    """Codes of at most 8 bits, clamped to the grid."""
-    return scheme.rules.code_clamp is d.CodeClamp.AFTER_ROUND and scheme.bits <= 8
-
-
-def _stores_codes(scheme: ResolvedScheme) -> bool:
-    """The same, and integers in prepare as well."""
-    return _grid_codes(scheme) and scheme.rules.code_cast is d.CodeCast.INTEGER
-
-
-def _whole_zero_points(scheme: ResolvedScheme) -> bool:
-    """The zero point is a code of the grid, stored as it is, unless it was a NaN; or there is none."""
-    if scheme.mapping is Mapping.STRETCHED or scheme.zero_point_domain is ZeroPointDomain.FLOAT:
-        return False
-    rules, stored = scheme.rules, scheme.zero_point_dtype
-    clamped = rules.zero_point_clamp is d.ZeroPointClamp.CLAMP and rules.zero_point_rule in _CLAMPED_RULES
-    in_grid = scheme.mapping is not Mapping.ASYMMETRIC or clamped
-    return stored is None or (in_grid and holds(stored, int(scheme.qmin)) and holds(stored, int(scheme.qmax)))
-
-
-def _whole_distances(scheme: ResolvedScheme) -> bool:
-    """q - z is an integer below 256 in size; or it is of a NaN's zero point, and meets a scale that is not finite."""
-    rules = scheme.rules
-    kept = rules.scale_overflow is d.ScaleOverflow.INFINITE and rules.zero_scale is d.ZeroScale.KEEP
-    nan = scheme.mapping is not Mapping.ASYMMETRIC or kept
-    return _whole_zero_points(scheme) and _grid_codes(scheme) and nan
-
-
-def _reads_stored_scale(scheme: ResolvedScheme) -> bool:
-    """No step reads the scale as it was before it was rounded to S."""
-    rules, stored = scheme.rules, d.ScaleSource.STORED
-    zero_point = (
-        scheme.mapping is not Mapping.ASYMMETRIC
-        or rules.zero_point_scale is d.ZeroPointScale.STORED
-        or (scheme.zero_point_domain is ZeroPointDomain.FLOAT and rules.float_zero_point is d.FloatZeroPoint.MIN)
-    )
-    return zero_point and rules.code_scale is stored and rules.dequantize_scale is stored
-
-
-def _exact_eps(scheme: ResolvedScheme, computed: torch.dtype) -> bool:
-    """eps is a normal number of the dtype that a scale is computed in, and of the one that it is stored in."""
-    bounded = (computed, scheme.scale_dtype)
-    held = (torch.tensor(scheme.eps, dtype=torch.float64).to(of).item() == scheme.eps for of in bounded)
-    return all(held) and all(scheme.eps >= torch.finfo(of).smallest_normal for of in bounded)
-
-
-def _rounds_once(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
-    """A product of the stored scale ends in the output's dtype, with no subnormal flushed on the way."""
-    rules = scheme.rules
-    to_output = dtype is torch.float32 or rules.operand_dtype is d.OperandDtype.OUTPUT
-    stored = rules.dequantize_scale is d.ScaleSource.STORED
-    return to_output and stored and rules.subnormals is d.Subnormals.KEEP
-
-
-def _sixteen_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
-    return dtype in ENUMERABLE and read_scale_dtype_of(scheme) in ENUMERABLE
-
-
-def _divides_sixteen_bits(scheme: ResolvedScheme, dtype: torch.dtype) -> bool:
-    """An end of a 16-bit range, or a span rounded to 16 bits, is divided by a number of at most 8 bits."""
-    rules, narrow = scheme.rules, qparam_dtype_of(scheme, dtype) in ENUMERABLE
-    ends = scheme.mapping in (Mapping.SYMMETRIC, Mapping.SYMMETRIC_NO_CLIPPING)
-    spans = scheme.mapping is Mapping.ASYMMETRIC and narrow
-    nearest = rules.scale_rounding is d.ScaleRounding.NEAREST_EVEN and rules.subnormals is d.Subnormals.KEEP
-    read = narrow or (rules.eps_target is not d.EpsTarget.RANGE and _reads_stored_scale(scheme))
-    return _sixteen_bits(scheme, dtype) and scheme.bits <= 8 and (ends or spans) and nearest and read
-
-
 EQUIVALENCES: tuple[Equivalence, ...] = (
     Equivalence(
         field="subtract_dtype",
         values=("float32", "output", "scale"),
         where="codes of at most 8 bits, an integer zero point in the grid or none",
-        holds=lambda scheme, dtype: _whole_distances(scheme),
+        holds=lambda scheme, dtype: whole_distances(scheme),
         proof="|q - z| < 256 is exact in every float dtype, bf16's 8 bits included",
         proved_by=(
             "subtract_dtype=output --step dequantize --dtype bf16,fp16 --bits 8 --zero-point all",
@@ -129,7 +71,7 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         values=("float32", "output", "scale", "int32"),
         where="the same of integer codes, the zero point a constant or none, so that no NaN becomes one",
         holds=lambda scheme, dtype: (
-            _whole_distances(scheme) and _stores_codes(scheme) and scheme.mapping is not Mapping.ASYMMETRIC
+            whole_distances(scheme) and stores_codes(scheme) and scheme.mapping is not Mapping.ASYMMETRIC
         ),
         proof="|q - z| < 256 is exact in every float dtype, and in int32",
         proved_by=("subtract_dtype=int32 --step dequantize --dtype bf16,fp16 --bits 8 --zero-point all",),
@@ -137,11 +79,15 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
     Equivalence(
         field="rescale_dtype",
         values=("float32", "promoted", "float64"),
-        where="codes of at most 8 bits, a 16-bit stored scale, an operand rounded to the output",
-        holds=lambda scheme, dtype: (
-            _whole_distances(scheme) and read_scale_dtype_of(scheme) in ENUMERABLE and _rounds_once(scheme, dtype)
+        where=(
+            "codes of at most 8 bits, an operand rounded to the output, a 16-bit stored scale, or one of float32 where "
+            "float64 is rounded through float32"
         ),
-        proof="8 bits times 11 are exact in float32 and float64; promoted rounds the same product once",
+        holds=lambda scheme, dtype: whole_distances(scheme) and short_products(scheme) and rounds_once(scheme, dtype),
+        proof=(
+            "8 bits times 11 are exact in float32 and float64, and times 24 in float64, which rounds to float32 first; "
+            "promoted rounds the same product once"
+        ),
         proved_by=(
             "rescale_dtype=float64 --step dequantize --dtype bf16,fp16 --bits 8 --zero-point all",
             "rescale_dtype=promoted --step dequantize --dtype bf16,fp16 --bits 8 --zero-point all",
@@ -152,20 +98,52 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         values=("float32", "promoted"),
         where="codes of at most 8 bits, a stored scale that is not float64, an operand rounded to the output",
         holds=lambda scheme, dtype: (
-            _whole_distances(scheme)
-            and read_scale_dtype_of(scheme) is not torch.float64
-            and _rounds_once(scheme, dtype)
+            whole_distances(scheme) and read_scale_dtype_of(scheme) is not torch.float64 and rounds_once(scheme, dtype)
         ),
         proof="a 16-bit product is the float32 one rounded to 16 bits, and that is the cast to the output",
         proved_by=("rescale_dtype=promoted --step dequantize --dtype bf16,fp16 --bits 8 --zero-point all",),
+    ),
+    Equivalence(
+        field="rescale_dtype",
+        values=("promoted", "float64"),
+        where="float64 rounded through float32, q - z of no more bits than promoted has, an operand rounded from that",
+        holds=lambda scheme, dtype: (
+            scheme.zero_point_domain is not ZeroPointDomain.FLOAT
+            and through_float32(scheme)
+            and (
+                promoted(scheme, dtype) not in ENUMERABLE
+                or (rounds_once(scheme, dtype) and scheme.rules.subtract_dtype is not d.SubtractDtype.FLOAT32)
+            )
+        ),
+        proof=(
+            "24 bits times 24 are exact in float64, which rounds to float32 as float32's product does; 11 times 11, of "
+            "an integer, are exact in float32, and the cast from there rounds to 16 bits as their product does"
+        ),
+        proved_by=("rescale_dtype=float64 --against torchao --step dequantize --dtype bf16,fp16 --bits 8",),
+    ),
+    Equivalence(
+        field="float_rescale_dtype",
+        values=("promoted", "float64"),
+        where="FLOAT domain, float64 rounded through float32, a product rounded to the output before the addition",
+        holds=lambda scheme, dtype: (
+            scheme.zero_point_domain is ZeroPointDomain.FLOAT
+            and through_float32(scheme)
+            and scheme.rules.rescale_fusion is d.RescaleFusion.TWO_ROUNDINGS
+            and scheme.rules.rescale_intermediate is d.RescaleIntermediate.OUTPUT
+        ),
+        proof="the same of q - mid, which is rounded to the output before it is multiplied",
+        proved_by=(
+            "float_rescale_dtype=float64 --against torchao --step dequantize --domain float "
+            "--dtype bf16,fp16 --bits 4,8 --zero-point telling",
+        ),
     ),
     Equivalence(
         field="code_dtype",
         values=("float32", "float64"),
         where="16-bit input and scale, x / s by division, stored codes of at most 8 bits rounded to nearest or cut",
         holds=lambda scheme, dtype: (
-            _sixteen_bits(scheme, dtype)
-            and _stores_codes(scheme)
+            sixteen_bits(scheme, dtype)
+            and stores_codes(scheme)
             and scheme.rules.subnormals is d.Subnormals.KEEP
             and scheme.zero_point_domain is not ZeroPointDomain.FLOAT
             and scheme.rules.code_scale is d.ScaleSource.STORED
@@ -188,8 +166,8 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         values=("promoted", "code", "float32"),
         where="stored codes of at most 8 bits, an integer zero point added after rounding",
         holds=lambda scheme, dtype: (
-            _stores_codes(scheme)
-            and _whole_zero_points(scheme)
+            stores_codes(scheme)
+            and whole_zero_points(scheme)
             and scheme.rules.zero_point_add is d.ZeroPointAdd.AFTER_ROUND
             and code_dtype_of(scheme, dtype) is not torch.float64
         ),
@@ -216,8 +194,8 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         where="eps is a normal number of S and Q, the scale is rounded to nearest, and only the stored one is read",
         holds=lambda scheme, dtype: (
             scheme.rules.eps_target is d.EpsTarget.SCALE
-            and _exact_eps(scheme, qparam_dtype_of(scheme, dtype))
-            and _reads_stored_scale(scheme)
+            and exact_eps(scheme, qparam_dtype_of(scheme, dtype))
+            and reads_stored_scale(scheme)
             and scheme.rules.scale_rounding is d.ScaleRounding.NEAREST_EVEN
             and scheme.rules.subnormals is d.Subnormals.KEEP
         ),
@@ -240,7 +218,7 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         values=("float32", "float64"),
         where="16-bit input and scale, a symmetric range over half the span by division, at most 8 bits, eps exact",
         holds=lambda scheme, dtype: (
-            _sixteen_bits(scheme, dtype)
+            sixteen_bits(scheme, dtype)
             and scheme.bits <= 8
             and scheme.mapping is Mapping.SYMMETRIC
             and scheme.rules.symmetric_scale is d.SymmetricScale.HALF_SPAN
@@ -248,8 +226,8 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
             and scheme.rules.scale_rounding is d.ScaleRounding.NEAREST_EVEN
             and scheme.rules.eps_target is not d.EpsTarget.RANGE
             and scheme.rules.subnormals is d.Subnormals.KEEP
-            and _exact_eps(scheme, torch.float32)
-            and _reads_stored_scale(scheme)
+            and exact_eps(scheme, torch.float32)
+            and reads_stored_scale(scheme)
         ),
         proof=(
             "|2 a / span - h| for a tie h of S is 0 or at least h * 2^-20, since 2 a and h * span are integers in one "
@@ -261,7 +239,7 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         field="scalar_division",
         values=("divide", "reciprocal_multiply"),
         where="16-bit input and scale, at most 8 bits, and what is divided is a 16-bit number",
-        holds=_divides_sixteen_bits,
+        holds=divides_sixteen_bits,
         proof=(
             "|a / c - h| for a tie h of 16 bits is 0 or at least h * 2^-20, since 2 a and 2 h c are integers in one "
             "unit, the smaller of at most 20 bits; a times float32's 1 / c is off by less than 2^-23 of it"
@@ -279,7 +257,7 @@ EQUIVALENCES: tuple[Equivalence, ...] = (
         values=("two_roundings", "fma"),
         where="FLOAT domain, codes of at most 8 bits, an fp16 scale, a float32 product that is kept",
         holds=lambda scheme, dtype: (
-            _grid_codes(scheme)
+            grid_codes(scheme)
             and scheme.zero_point_domain is ZeroPointDomain.FLOAT
             and read_scale_dtype_of(scheme) is torch.float16
             and scheme.zero_point_dtype in (*ENUMERABLE, torch.float32)
