@@ -16,7 +16,8 @@ def round_to_odd(x: Tensor, bits: int) -> Tensor:
     dropped = 2 ** (53 - bits) - 1  # mask of the bits to drop
     fields = x.view(torch.int64)
     carry = (fields & dropped).add_(dropped)  # reaches the last kept bit exactly when a dropped bit is set
-    return carry.bitwise_or_(fields).bitwise_and_(~dropped).view(torch.float64)
+    odd: Tensor = carry.bitwise_or_(fields).bitwise_and_(~dropped)
+    return odd.view(torch.float64)
 
 
 def two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:

@@ -42,7 +42,7 @@ def claims_of(words: str) -> tuple[Claim, ...]:
     rules, _, options = words.partition(" --")
     given = dict(option.split(" ") for option in options.split(" --")) if options else {}
     known: dict[str, Any] = dict.fromkeys(
-        ("against", "step", "dtype", "scale", "at_scale", "domain", "bits", "zero_point", "mapping")
+        ("against", "step", "dtype", "scale", "at_scale", "beside", "domain", "bits", "zero_point", "mapping")
     )
     return chosen_claims(
         rules.split(" "), tier="premerge", **known | {k.replace("-", "_"): v for k, v in given.items()}

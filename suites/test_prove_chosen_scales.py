@@ -22,6 +22,7 @@ from parity.proving.prove import counter_for, prove
 from parity.proving.space import space_of
 from quant import ZeroPointDomain
 from suites.cli_runs import facts, own_folder, refused
+from suites.proof_parts import part_of
 
 ENGINE = party_of(["engine"], "engine")
 FLOAT, INT, NONE = ZeroPointDomain.FLOAT, ZeroPointDomain.INT, ZeroPointDomain.NONE
@@ -54,20 +55,15 @@ def test_a_share_of_float32_follows_its_declaration(step: Step, domain: ZeroPoin
     claim = of_float32(step, domain=domain, zero_points=(0, 3))
     counter, space = counter_for(claim), space_of(claim)
     parts = space.slices // len(SCALES)
-    inputs = Inputs.finite(torch.float32, "cpu")
     for i, scale in enumerate(SCALES):
-        own = (int(line(torch.tensor(scale))) + FLOATS["float32"].largest) // inputs.size
-        for j in (0, parts // 2 - 1, parts // 2, own):
+        for j in (0, parts // 2 - 1, parts // 2, part_of(scale)):
             assert counter.count(range(i * parts + j, i * parts + j + 1)).differing == ()
 
 
 def test_asking_less_counts_what_asking_about_everything_counts_in_float32() -> None:
     claim = of_float32(Step.QUANTIZE, scales=(0.1875,))
     lane = lane_of(claim, party_of(["code_rounding=half_up"], "engine"))
-    near_half = (int(line(torch.tensor(0.09375))) + FLOATS["float32"].largest) // Inputs.finite(
-        torch.float32, "cpu"
-    ).size
-    part = range(near_half, near_half + 1)
+    part = range(part_of(0.09375), part_of(0.09375) + 1)
     found = oracle_counter(claim, lane=lane).count(part)
     assert found == EveryCounter.of(claim, lane=lane).count(part)
     assert found.n_different > 0

@@ -24,6 +24,7 @@ def chosen_claims(
     dtype: str | None,
     scale: str | None,
     at_scale: str | None,
+    beside: str | None,
     domain: str | None,
     bits: str | None,
     zero_point: str | None,
@@ -37,7 +38,8 @@ def chosen_claims(
     dtypes, widths = _list(dtype), [_whole(text, "--bits") for text in _list(bits)]
     steps = [] if step is None else [Step(_one_of(step, Step))]
     mappings = [] if mapping is None else [Mapping(_one_of(mapping, Mapping))]
-    scales = tuple(_number(text) for text in _list(at_scale))
+    scales = tuple(_number(text, "--at-scale") for text in _list(at_scale))
+    others = tuple(_number(text, "--beside") for text in _list(beside))
     if against is None and not scales and not any("=" in rule for rule in rules):
         claims = tuple(
             claim
@@ -68,6 +70,7 @@ def chosen_claims(
             bits=width,
             zero_points=_zero_points(zero_point or "0", zone, width),
             mapping=mappings[0] if mappings else Mapping.SYMMETRIC,
+            beside=others,
         )
         for each, zone, width in product(dtypes or ["bf16"], domains or [ZeroPointDomain.INT], widths or [4])
     )
@@ -76,7 +79,7 @@ def chosen_claims(
 def _base(rules: Sequence[str], against: str) -> list[str]:
     """What fields alone are tried on: the set they are held against, if that is one. A set among them is their own."""
     names_a_set = any("=" not in rule for rule in rules)
-    is_no_set = against in (Path.ORACLE, Path.STORED) or against.startswith("backend:")
+    is_no_set = against in (Path.ORACLE, Path.STORED, Path.FUSED) or against.startswith("backend:")
     return [] if names_a_set or is_no_set else against.split(",")
 
 
@@ -100,12 +103,12 @@ def _whole(text: str, option: str) -> int:
         raise ValueError(f"{option} {text!r} is no whole number") from None
 
 
-def _number(text: str) -> float:
+def _number(text: str, option: str) -> float:
     """A float by its hexadecimal or its decimal name."""
     try:
         return float.fromhex(text) if "x" in text.lower() else float(text)
     except ValueError:
-        raise ValueError(f"--at-scale {text!r} is no number; write 0x1.8p-3 or 0.1875") from None
+        raise ValueError(f"{option} {text!r} is no number; write 0x1.8p-3 or 0.1875") from None
 
 
 def _one_of(text: str, members: type[Step] | type[ZeroPointDomain] | type[Mapping]) -> str:

@@ -28,6 +28,7 @@ Examples:
   parity prove torchao --against backend:torchao         the set against the package itself
   parity prove rescale_dtype=float64 --step dequantize --against engine --zero-point all
   parity prove engine --dtype fp32 --at-scale 0x1.8p-3   all 4,278,190,080 finite inputs
+  parity prove engine --against fused --step round_trip  a fused kernel, on every group of two
   parity prove --list                                    the proofs of the newest run
 """
 
@@ -40,11 +41,13 @@ def prove_rules(
     against: Annotated[
         str | None,
         typer.Option(
-            metavar="SET[,FIELD=VALUE]|oracle|stored|backend:NAME",
+            metavar="SET[,FIELD=VALUE]|oracle|stored|fused|backend:NAME",
             help="The other party; engine where RULE is a field.",
         ),
     ] = None,
-    step: Annotated[str | None, typer.Option(help="quantize, fake_quantize, dequantize or choose_qparams.")] = None,
+    step: Annotated[
+        str | None, typer.Option(help="quantize, fake_quantize, dequantize, choose_qparams or round_trip.")
+    ] = None,
     dtype: Annotated[
         str | None, typer.Option(metavar="DTYPE,...", help="bf16, fp16, fp32 (with --at-scale): of the input.")
     ] = None,
@@ -59,6 +62,9 @@ def prove_rules(
         str | None, typer.Option(metavar="Z,...|telling|all", help="Codes; telling is both ends, -1, 0 and 1.")
     ] = None,
     mapping: Annotated[str | None, typer.Option(help="Of choose_qparams: symmetric, asymmetric, ...")] = None,
+    beside: Annotated[
+        str | None, typer.Option(metavar="V,...", help="Of round_trip: what shares a group of two with every input.")
+    ] = None,
     tier: Annotated[str, typer.Option(help="premerge or nightly: how much of a rule set's own claims.")] = "premerge",
     device: Annotated[str, typer.Option(help="cpu, cuda, or cuda:triton for the fused kernel.")] = "cpu",
     run: Annotated[
@@ -87,6 +93,7 @@ def prove_rules(
         dtype=dtype,
         scale=scale,
         at_scale=at_scale,
+        beside=beside,
         domain=domain,
         bits=bits,
         zero_point=zero_point,

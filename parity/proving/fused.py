@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Final
 
 from parity.proving.claim import Claim, Step
 from parity.proving.counter import LanesCounter, Tally
+from parity.proving.grid import Grid
 from parity.proving.party import Party, Path
-from parity.proving.space import Grid
 from quant import ZeroPointDomain
 from quant import decisions as d
 from quant.computed import code_dtype_of

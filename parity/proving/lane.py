@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Final, TypeAlias
 
 import torch
 from torch import Tensor
@@ -15,10 +15,14 @@ from parity.proving.block import Block
 from parity.proving.claim import Claim, Step
 from parity.proving.party import Party, Path
 from quant import QParams, Quantized, choose_qparams, dequantize, quantize
-from quant.fake import fake_operand, quantized_operand
+from quant.fake import Operand, fake_operand, quantized_operand
+from quant.fused import FusedOperand, fused, fused_operand
 from quant.scheme import ResolvedScheme
 
 Results: TypeAlias = tuple[Tensor, ...]
+
+# What a round trip tells of a group of two.
+ROUND_TRIP: Final = ("scale", "zero_point", "code 0", "code 1", "dequantized 0", "dequantized 1")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +35,8 @@ class EngineLane:
     path: Path = Path.PUBLIC
 
     def __call__(self, block: Block) -> Results:
+        if self.step is Step.ROUND_TRIP:
+            return self._round_trip(block.values.T.contiguous())
         if block.scale is None:
             chosen = choose_qparams(block.values, self.scheme)
             return (chosen.scale,) if chosen.zero_point is None else (chosen.scale, chosen.zero_point)
@@ -41,6 +47,20 @@ class EngineLane:
             return (dequantize(Quantized(codes=block.values, qparams=qparams), self.dtype),)
         operand = quantized_operand if self.path is Path.STORED else fake_operand
         return (operand(block.values, self.scheme, qparams).dequantized,)
+
+    def _round_trip(self, pairs: Tensor) -> Results:
+        """What becomes of [n, 2]: a row of n for each of ROUND_TRIP. Raises ValueError for what no kernel fuses."""
+        made: Operand | FusedOperand | None
+        if self.path is Path.FUSED:
+            with fused():
+                made = fused_operand(pairs, self.scheme, inside=False)
+        else:
+            made = quantized_operand(pairs, self.scheme)
+        if made is None or made.codes is None:
+            raise ValueError("no fused kernel covers these rules; they are the engine's, on cpu or cuda")
+        scale, zero_point = made.qparams.scale.T, made.qparams.zero_point
+        middle = torch.zeros_like(scale, dtype=torch.int32) if zero_point is None else zero_point.T
+        return (scale, middle, *made.codes.T.contiguous().split(1), *made.dequantized.T.contiguous().split(1))
 
 
 Lane: TypeAlias = Callable[[Block], Results]

@@ -19,19 +19,21 @@ _FORWARD: Final = {"gradient_mask": "rounded", "gradient_product": "identity", "
 class Path(StrEnum):
     """How a party computes.
 
-    PUBLIC = quantize, fake_quantize, dequantize or choose_qparams, as the step says. STORED = fake_quantize by way of
-    stored codes: quantize, then dequantize. ORACLE = what the rules declare, by parity.oracle. FUNCTIONS = a black box.
+    PUBLIC = quantize, fake_quantize, dequantize or choose_qparams, as the step says, or all but the second for a round
+    trip. STORED = fake_quantize by way of stored codes: quantize, then dequantize. FUSED = a round trip by quant's
+    fused kernels. ORACLE = what the rules declare, by parity.oracle. FUNCTIONS = a black box.
     """
 
     PUBLIC = "public"
     STORED = "stored"
+    FUSED = "fused"
     ORACLE = "oracle"
     FUNCTIONS = "functions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """name = how a claim writes it: `engine`, `engine,code_division=reciprocal_multiply`, `stored`, `oracle`.
+    """name = how a claim writes it: `engine`, `engine,code_division=reciprocal_multiply`, `stored`, `fused`, `oracle`.
 
     A black box declares rules and has functions; nothing else does.
     """
@@ -60,10 +62,10 @@ def party_of(texts: Sequence[str], base: str) -> Party:
 
 
 def other_party(text: str, a: Party) -> Party:
-    """The other party: a rule set; `oracle` or `stored`, which carry out A's own rules; or `backend:torchao`, which
-    declares them. Raises ValueError for a backend without functions that take a given scale.
+    """The other party: a rule set; `oracle`, `stored` or `fused`, which carry out A's own rules; or `backend:torchao`,
+    which declares them. Raises ValueError for a backend without functions that take a given scale.
     """
-    if text in (Path.ORACLE, Path.STORED):
+    if text in (Path.ORACLE, Path.STORED, Path.FUSED):
         return Party(name=text, rules=a.rules, path=Path(text))
     kind, _, name = text.partition(":")
     if kind == "backend":

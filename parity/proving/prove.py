@@ -16,11 +16,12 @@ from parity.proving.claim import Claim, Step
 from parity.proving.counter import Counter, LanesCounter, Tally
 from parity.proving.declaration import Declaration
 from parity.proving.fused import DEVICE, FusedCounter
-from parity.proving.lane import Lane, Results, lane_of, unlike
+from parity.proving.grid import Grid
+from parity.proving.lane import ROUND_TRIP, Lane, Results, lane_of, unlike
 from parity.proving.operands import infinite_reciprocals
 from parity.proving.oracle_counter import oracle_counter
 from parity.proving.party import Party, Path
-from parity.proving.space import Grid, space_of
+from parity.proving.space import space_of
 from parity.proving.sweep import Progress, swept
 
 _NAMES = {
@@ -28,6 +29,7 @@ _NAMES = {
     Step.FAKE_QUANTIZE: ("dequantized",),
     Step.DEQUANTIZE: ("dequantized",),
     Step.CHOOSE_QPARAMS: ("scale", "zero_point"),
+    Step.ROUND_TRIP: ROUND_TRIP,
 }
 
 
