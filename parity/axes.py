@@ -34,6 +34,16 @@ FAMILIES: Final = (
 )
 
 
+# Layers, and operations of two quantized tensors of the weight's scheme: a product, a sum, an operation that always
+# quantizes anew, and one that moves codes.
+LAYERS: Final = ("linear", "embedding")
+OPERATIONS: Final = ("matmul", "add", "abs", "flip")
+MULTIPLYING: Final = ("linear", "matmul")
+# Accumulators that sum products of codes; the others sum products of values.
+CODE_SUMS: Final = ("full", "half", "int32")
+# Schemes of Burn, whose rule sets are compared with one another; all others are schemes of a layer.
+BURN_PRESETS: Final = ("burn_3042", "burn_head")
+
 # Layouts of 4-bit codes. What reads ATen's and XPU's bytes takes scale, zero point and weight in one dtype.
 NIBBLES: Final = ("nibbles", "nibbles_high")
 ATEN_CPU: Final = ("cpu_int4_avx512", "cpu_int4_avx2", "cpu_int4_scalar")
@@ -74,10 +84,16 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
                     "int4_weight_only",
                     "stretched_intx_weight_only",
                     "int4_weight_only_embedding",
+                    *BURN_PRESETS,
                 ),
                 meaning="the named scheme that every other axis starts from",
             ),
-            Axis(name="op", default="linear", values=("linear", "embedding"), meaning="the layer"),
+            Axis(
+                name="op",
+                default="linear",
+                values=(*LAYERS, *OPERATIONS),
+                meaning="the layer; or what is computed of quantized tensors, a weight and an input of one scheme",
+            ),
             Axis(name="dtype", default="fp32", values=FLOATS, meaning="dtype of weight and input"),
             Axis(name="scale", default=PRESET, values=(PRESET, *SCALES), meaning="dtype of the stored weight scale"),
             Axis(name="ascale", default=PRESET, values=(PRESET, *SCALES), meaning="dtype of the activation scale"),
@@ -106,7 +122,7 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
                 name="group",
                 default=PRESET,
                 values=(PRESET, "16", "32", "64", "channel", "tensor", "row", "block"),
-                meaning="who shares a weight scale: groups of 16, 32, 64, channels, all, rows, blocks of 2x16",
+                meaning="who shares a weight scale (Burn's level): groups of 16, 32, 64, channel, all, row, 2x16 block",
             ),
             Axis(
                 name="mapping",
@@ -117,14 +133,28 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
             Axis(
                 name="act",
                 default=PRESET,
-                values=(PRESET, "none", "asymmetric", "symmetric", "static", "learned"),
-                meaning="int8 activations per token, one asymmetric scale calibrated beforehand or learned, or none",
+                values=(PRESET, "none", "asymmetric", "symmetric", "static", "learned", "tensor"),
+                meaning="int8 activations per token, one asymmetric scale calibrated beforehand or learned, one "
+                "symmetric scale of the whole input, or none",
             ),
             Axis(
                 name="packing",
                 default="none",
                 values=("none", *PACKINGS),
                 meaning="the bytes in which a quantized layer keeps its 4-bit codes, or one integer a code",
+            ),
+            Axis(
+                name="accumulate",
+                default=PRESET,
+                values=(PRESET, "native", "exact", *CODE_SUMS),
+                meaning="what sums a product: of values the library or exactly; of codes fp32 or fp16 one by one, then "
+                "through fp16 (Burn's full and half), or int32",
+            ),
+            Axis(
+                name="propagation",
+                default="inhibit",
+                values=("inhibit", "propagate"),
+                meaning="whether what is computed of quantized tensors is quantized again; layers return floats",
             ),
             Axis(name="bias", default="yes", values=("yes", "no"), meaning="whether the linear layer has a bias"),
             Axis(name="rank", default="2", values=("1", "2", "3", "4"), meaning="dimensions of the input"),
@@ -155,7 +185,7 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
                 meaning="whether the gradients of input and weight are stages of prepare",
             ),
             Axis(name="threads", default="1", values=("1", "2"), meaning="torch threads"),
-            Axis(name="device", default="cpu", values=("cpu", "cuda", "xpu", "mps"), meaning="where engine lanes run"),
+            Axis(name="device", default="cpu", values=("cpu", "cuda", "xpu", "mps"), meaning="where lanes run"),
             Axis(
                 name="layer",
                 default=SYNTHETIC,
@@ -167,7 +197,9 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
     }
 )
 
-_DYNAMIC = {"act": "asymmetric", "mapping": "symmetric", "domain": "int", "pz": "yes"}
+_EXACT = {"accumulate": "exact"}
+_DYNAMIC = _EXACT | {"act": "asymmetric", "mapping": "symmetric", "domain": "int", "pz": "yes"}
+_BURN = _DYNAMIC | {"domain": "none", "bits": "8", "group": "tensor", "eps": "normal"}
 # What "preset" means on each axis, for the engine's rules; "" = the axis does not act.
 PRESETS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
     {
@@ -179,7 +211,8 @@ PRESETS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         | {"bits": "4", "group": "32", "scale": "fp32", "ascale": "fp32", "eps": "normal", "aeps": "f32eps"},
         "xnnpack_recipe": _DYNAMIC
         | {"bits": "4", "group": "32", "scale": "bf16", "ascale": "fp32", "eps": "bf16eps", "aeps": "f32eps"},
-        "int4_weight_only": {
+        "int4_weight_only": _EXACT
+        | {
             "act": "none",
             "mapping": "asymmetric",
             "domain": "float",
@@ -191,7 +224,8 @@ PRESETS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
             "eps": "1e-6",
             "aeps": "",
         },
-        "stretched_intx_weight_only": {
+        "stretched_intx_weight_only": _EXACT
+        | {
             "act": "none",
             "mapping": "stretched",
             "domain": "int",
@@ -205,8 +239,11 @@ PRESETS: Final[Mapping[str, Mapping[str, str]]] = MappingProxyType(
         },
         "int4_weight_only_embedding": _DYNAMIC
         | {"act": "none", "bits": "4", "group": "32", "scale": "fp32", "ascale": "", "eps": "normal", "aeps": ""},
+        "burn_3042": _BURN | {"act": "tensor", "scale": "model", "ascale": "model", "aeps": "normal"},
+        "burn_head": _BURN | {"act": "none", "scale": "fp32", "ascale": "", "aeps": ""},
     }
 )
+LAYER_PRESETS: Final = tuple(preset for preset in PRESETS if preset not in BURN_PRESETS)
 
 # What a layer of a weights file brings along, so that a cell of one leaves these axes at their defaults.
 FROM_FILE: Final = ("bias", "rank", "shape", "family", "case", "layout")

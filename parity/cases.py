@@ -6,15 +6,17 @@ from typing import TypeVar
 
 from torch import Tensor, nn
 
+from parity.axes import OPERATIONS
 from parity.cells import Cell
 from parity.inputs import Inputs
 from parity.layouts import laid_out
+from parity.operations import Operation
 
 Layer = TypeVar("Layer", bound=nn.Module)
 
 
 def layer_of(cell: Cell, inputs: Inputs, device: str) -> nn.Module:
-    """A float nn.Linear or nn.Embedding that holds the first case's weight, on a lane's device, in eval mode."""
+    """A float nn.Linear, nn.Embedding or Operation with the first case's weight, on a lane's device, in eval mode."""
     weight = nn.Parameter(laid_out(inputs.weight[0].to(device), _weight_layout(cell)))
     if cell["op"] == "embedding":
         embedding = _blank(nn.Embedding)
@@ -23,6 +25,8 @@ def layer_of(cell: Cell, inputs: Inputs, device: str) -> nn.Module:
         embedding.norm_type, embedding.scale_grad_by_freq, embedding.sparse = 2.0, False, False
         embedding.weight = weight
         return embedding.eval()
+    if cell["op"] in OPERATIONS:
+        return Operation(cell["op"], weight).eval()
     linear = _blank(nn.Linear)
     linear.out_features, linear.in_features = weight.shape
     linear.weight = weight

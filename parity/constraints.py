@@ -18,7 +18,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from parity.axes import AXES, PRESET
+from parity.axes import AXES, PRESET, PRESETS
 from parity.cells import cell_at, concrete
 from parity.forbidden import FORBIDDEN, Forbidden
 
@@ -119,9 +119,19 @@ def legal_space(values: Values, broken: Forbidden | None = None) -> Space:
 
 
 def meets(forbidden: Forbidden, values: Values) -> bool:
-    """Whether cells with these values can be such a combination, as far as axes without a "preset" tell."""
-    plain = ((axis, listed) for axis, listed in forbidden.where.items() if PRESET not in AXES[axis].values)
-    return all(not {*listed}.isdisjoint(values[axis]) for axis, listed in plain if axis in values)
+    """Whether cells with these values can be such a combination, as far as axes without a "preset" tell, and those that
+    are left out, which are at their defaults.
+    """
+    held = ((_held(axis, values), listed) for axis, listed in forbidden.where.items())
+    return all(named is None or not {*listed}.isdisjoint(named) for named, listed in held)
+
+
+def _held(axis: str, values: Values) -> tuple[str, ...] | None:
+    """An axis's concrete values, or what the default of one that is left out means; None where that is not told."""
+    if PRESET not in AXES[axis].values:
+        return values.get(axis, (AXES[axis].default,))
+    left_out = axis not in values and axis != "zp"
+    return tuple(PRESETS[preset][axis] for preset in values["preset"]) if left_out else None
 
 
 def _excluding(forbidden: Forbidden, values: Values) -> Table:

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from parity.arrays import ARRAYS
-from parity.axes import AXES
+from parity.axes import AXES, BURN_PRESETS, LAYER_PRESETS, LAYERS, OPERATIONS
 from parity.cells import cell_at, illegal_reason
 from parity.constraints import Codes, Mask, Space, Values, legal_space, meets
 from parity.forbidden import FORBIDDEN
@@ -27,8 +27,13 @@ from parity.product import REST
 
 SWEEPS: Final = 2
 
+# Axes of quantized tensors and of their products have a space of their own, and are at their defaults in every other.
+OF_TENSORS: Final = ("accumulate", "propagation")
 # A case is another seed, and further devices are listed as unrun: two of each are enough.
-EVERYWHERE: Final[Values] = {axis.name: axis.values for axis in AXES.values()} | {
+EVERYWHERE: Final[Values] = {axis.name: axis.values for axis in AXES.values() if axis.name not in OF_TENSORS} | {
+    "preset": LAYER_PRESETS,
+    "op": LAYERS,
+    "act": tuple(value for value in AXES["act"].values if value != "tensor"),
     "case": ("0", "1"),
     "device": ("cpu", "cuda"),
     "grad": ("no",),
@@ -37,7 +42,14 @@ EVERYWHERE: Final[Values] = {axis.name: axis.values for axis in AXES.values()} |
 ON_CPU: Final[Values] = {**EVERYWHERE, "device": ("cpu",)}
 # Gradients are compared on cells of their own: a backward pass takes as long as all else that a lane does.
 WITH_GRADIENTS: Final[Values] = {**EVERYWHERE, "grad": ("yes",)}
+TENSORS: Final[Values] = {
+    "preset": (*BURN_PRESETS, "intx_weight_only"),
+    "op": ("linear", *OPERATIONS),
+    "bits": ("preset", "2", "4"),
+    "scale": ("preset", "model", "fp32", "bf16", "fp16"),
+} | {axis: AXES[axis].values for axis in ("dtype", "group", "shape", "layout", "family", *OF_TENSORS)}
 GRADIENT_STRENGTH: Final = 2
+TENSOR_STRENGTH: Final = 2
 PREMERGE_STRENGTH: Final = 3
 ILLEGAL_STRENGTH: Final = 2
 ALONE_STRENGTH: Final = 1
@@ -167,6 +179,7 @@ def arrays() -> Iterator[tuple[str, list[str]]]:
     ]
     yield "illegal", _ids([*illegal, *alone])
     yield "gradients", _ids(covering_array(legal_space(WITH_GRADIENTS), GRADIENT_STRENGTH))
+    yield "tensors", _ids(covering_array(legal_space(TENSORS), TENSOR_STRENGTH))
     yield "nightly_rest", _ids(covering_array(Space({axis: EVERYWHERE[axis] for axis in REST}), REST_STRENGTH))
 
 

@@ -6,17 +6,20 @@ from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from typing import Final
 
+from parity.axes import BURN_PRESETS, OPERATIONS, PRESET
 from parity.backends.aten_int4_cells import ATEN_INT4, TINYGEMM_CPU, multiplies
 from parity.backends.names import EPOCHS
 from parity.backends.torchao_cells import LEGACY, TORCHAO, TORCHAO_CUDA, hard_coded, inexpressible
 from parity.backends.torchao_parq_cells import PARQ, parq_flows, uses_machine_eps
+from parity.burn_cells import HEAD, MERGE, compared, takes_part
 from parity.cells import Cell, cell_at, concrete, illegal_reason
 from parity.epoch_cells import EPOCH_CELLS
 from parity.lanes import Flow, Lane
 
 EXACT = "exact"
-# Layers that are exported for comparison, in bfloat16: each costs two graphs, a third of a second to make.
-EXPORTED: Final = (
+# Layers that are exported and fused for comparison, in bfloat16: each costs two graphs, a third of a second to make, and
+# the machine code of two or four, two seconds each.
+GRAPHED: Final = (
     ("linear", "int8_dynamic_intx_weight"),
     ("linear", "int4_weight_only"),
     ("embedding", "int8_dynamic_intx_weight"),
@@ -37,9 +40,11 @@ class Edge:
         return f"{self.a}~{self.b}"
 
 
-def triangle(backend: str, *, device: str = "cpu", flows: tuple[Flow, ...] = tuple(Flow)) -> tuple[Edge, ...]:
+def triangle(
+    backend: str, *, device: str = "cpu", flows: tuple[Flow, ...] = tuple(Flow), rules: str | None = None
+) -> tuple[Edge, ...]:
     """Every pair of a backend's own flows: they are one computation that stops and resumes in different places."""
-    lanes = [Lane(backend=backend, flow=flow, device=device) for flow in flows]
+    lanes = [Lane(backend=backend, flow=flow, device=device, rules=rules) for flow in flows]
     why = f"{backend}'s flows carry out one scheme"
     return tuple(Edge(a=a, b=b, why=why) for i, a in enumerate(lanes) for b in lanes[i + 1 :])
 
@@ -50,9 +55,9 @@ def across_devices(backend: str, device: str, flows: tuple[Flow, ...] = tuple(Fl
     return tuple(Edge(a=lane, b=lane.on(device), why="one flow gives the same bits on every device") for lane in lanes)
 
 
-def across_modes(backend: str, device: str, mode: str) -> tuple[Edge, ...]:
+def across_modes(backend: str, device: str, mode: str, flows: tuple[Flow, ...] = tuple(Flow)) -> tuple[Edge, ...]:
     """Each flow on a device, eager, against the same flow there in another mode."""
-    lanes = [Lane(backend=backend, flow=flow, device=device) for flow in Flow]
+    lanes = [Lane(backend=backend, flow=flow, device=device) for flow in flows]
     why = f"{mode} code gives the bits of eager code"
     return tuple(Edge(a=lane, b=replace(lane, mode=mode), why=why) for lane in lanes)
 
@@ -118,6 +123,24 @@ def of_epochs() -> tuple[Edge, ...]:
     return tuple(edge for name in EPOCHS for edge in triangle(name, flows=(Flow.QAT_PREPARE, Flow.QAT_CONVERT)))
 
 
+def of_burn(cell: Cell) -> tuple[Edge, ...]:
+    """PTQ and prepare by each of Burn's rule sets, and what two of its epochs and its backends make of one scheme.
+
+    Burn does not train: what convert stores is compared under the engine's rules alone.
+    """
+    both = (Flow.PTQ, Flow.QAT_PREPARE)
+    flows = [triangle("engine", rules=rules, flows=both) for rules in (MERGE, *HEAD) if takes_part(cell, rules)]
+    between = (
+        Edge(
+            a=Lane(backend="engine", rules=a, flow=Flow.PTQ),
+            b=Lane(backend="engine", rules=b, flow=Flow.PTQ),
+            why="two epochs or backends of Burn are to agree on one scheme",
+        )
+        for a, b in compared(cell)
+    )
+    return (*(edge for edges in flows for edge in edges), *between)
+
+
 @lru_cache(maxsize=65536)
 def edges_of(cell: Cell) -> tuple[Edge, ...]:
     """The edges judged on a cell. An illegal cell is offered to the engine alone: every flow must refuse it."""
@@ -130,10 +153,13 @@ def edges_of(cell: Cell) -> tuple[Edge, ...]:
         return edges
     if illegal_reason(cell) is not None:
         return edges
+    if cell["op"] in OPERATIONS or cell["preset"] in BURN_PRESETS or cell["accumulate"] != PRESET:
+        return edges + of_burn(cell)
     if cell["grad"] == "yes" or _plain_half(cell):
         edges += across_mechanisms() if concrete(cell)["act"] != "static" else ()
-    if _plain_half(cell) and (cell["op"], cell["preset"]) in EXPORTED:
+    if _plain_half(cell) and (cell["op"], cell["preset"]) in GRAPHED:
         edges += across_modes("engine", device, "exported")
+        edges += across_modes("engine", device, "fused", (Flow.QAT_PREPARE,))  # which fuses both operands
     flows = _expressed(cell, TORCHAO)
     legacy = _expressed(cell, LEGACY)
     edges += triangle(TORCHAO, flows=flows) + against_engine(TORCHAO, "torchao", flows)

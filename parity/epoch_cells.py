@@ -8,10 +8,10 @@ from __future__ import annotations
 from itertools import product
 from typing import Final
 
-from parity.axes import AXES, FLOATS
+from parity.axes import FLOATS, LAYERS
 from parity.cells import Cell, cell_at
 
 EPOCH_CELLS: Final[tuple[Cell, ...]] = tuple(
     cell_at({"op": op, "dtype": dtype, "scale": scale, "family": "random"})
-    for op, dtype, scale in product(AXES["op"].values, FLOATS, FLOATS)
+    for op, dtype, scale in product(LAYERS, FLOATS, FLOATS)
 )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from parity.aim import Aim
+from parity.axes import LAYERS
 from parity.backends.graphs import GRAPHS
 from parity.backends.registry import backend_named
 from parity.bits import dtype_name
@@ -114,7 +115,7 @@ class _Configuration:
         device = cells[0]["device"]
         own = [lane for lane in lanes if lane.backend == "engine" and lane.rules is None and lane.device == device]
         own = [lane for lane in own if lane.mode not in GRAPHS]
-        plain = cells[0]["steps"] == "0" and cells[0]["grad"] == "no"
+        plain = cells[0]["steps"] == "0" and cells[0]["grad"] == "no" and cells[0]["op"] in LAYERS
         stackable = legal and bool(own) and len(cells) > 1 and plain
         stacked: Stacked | None = None
         equal: dict[Edge, list[bool]] = {}

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from parity.axes import ATEN_CPU, ATEN_CUDA, FLOATS, INTEGERS, PACKINGS
+from parity.axes import ATEN_CPU, ATEN_CUDA, CODE_SUMS, FLOATS, INTEGERS, MULTIPLYING, PACKINGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,27 @@ _FORBIDDEN_PACKINGS: Final = (
     Forbidden(where={"packing": ATEN_CUDA, "shape": ("5x64", "4x48")}, reason="rows in multiples of 8"),
 )
 
+_OF_INTEGERS: Final = ("symmetric", "no_clipping", "asymmetric")
+_CODES: Final = {"accumulate": CODE_SUMS, "op": MULTIPLYING}
+_PROPAGATED: Final = {"op": ("matmul",), "propagation": ("propagate",)}
+_FORBIDDEN_PRODUCTS: Final = (
+    Forbidden(where={**_CODES, "act": ("none",), "op": ("linear",)}, reason="codes are multiplied with codes"),
+    Forbidden(
+        where={**_CODES, "group": ("16", "32", "64", "block")}, reason="scales along k do not leave a sum of codes"
+    ),
+    Forbidden(
+        where={**_CODES, "group": ("channel",), "op": ("matmul",)},
+        reason="of two tensors, the scales' axis may be summed",
+    ),
+    Forbidden(where={**_CODES, "domain": ("float",)}, reason="a float zero point enters no sum of codes"),
+    Forbidden(where={**_CODES, "mapping": ("stretched",)}, reason="the zero point -1/2 enters no sum of codes"),
+    Forbidden(
+        where={**_PROPAGATED, "group": ("16", "32", "block"), "shape": ("5x64", "8x192", "4x48")},
+        reason="the product's columns do not divide into groups",
+    ),
+    Forbidden(where={**_PROPAGATED, "group": ("64",)}, reason="the product's columns do not divide into groups"),
+)
+
 # The weight's grid is signed under INT and NONE, 0 .. 2**bits - 1 under FLOAT, and one of halves when stretched.
 FORBIDDEN: Final = (
     Forbidden(
@@ -91,12 +112,26 @@ FORBIDDEN: Final = (
         where={
             "ascale": ("fp16",),
             "aeps": ("2**-126",),
-            "act": ("asymmetric", "symmetric", "static", "learned"),
+            "act": ("asymmetric", "symmetric", "static", "learned", "tensor"),
             "op": ("linear",),
         },
         reason="eps rounds to zero in fp16",
     ),
+    Forbidden(
+        where={
+            "preset": ("burn_3042",),
+            "bits": ("1",),
+            "domain": ("int", "none"),
+            "mapping": _OF_INTEGERS,
+        },
+        reason="a grid of one bit with as many negative codes as positive ones holds zero alone",
+    ),
+    Forbidden(
+        where={"preset": ("burn_3042",), "packing": PACKINGS, "domain": ("int", "none"), "mapping": _OF_INTEGERS},
+        reason="nibbles hold 4 bits",
+    ),
     *_FORBIDDEN_PACKINGS,
+    *_FORBIDDEN_PRODUCTS,
     Forbidden(where={"shape": ("4x48",), "group": ("32", "64")}, reason="48 columns do not divide into groups"),
     Forbidden(where={"shape": ("5x64",), "group": ("block",)}, reason="5 rows do not divide into blocks of two"),
 )

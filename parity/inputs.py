@@ -16,6 +16,7 @@ from torch import Tensor
 
 from parity.aim import Aim
 from parity.aims import Laying
+from parity.axes import OPERATIONS
 from parity.cells import Cell
 from parity.counter import normal_like, seed_of, words
 from parity.digest import digests
@@ -73,7 +74,9 @@ def make_inputs(
         )
 
     weight, aims = operand("weight", (rows, columns), [s.weight for s in schemes])
-    shape = SHAPES_BY_RANK[cell["rank"]]
+    shape: tuple[int, ...] = SHAPES_BY_RANK[cell["rank"]]
+    if cell["op"] in OPERATIONS:
+        shape = (TOKENS,) if cell["op"] == "matmul" else (rows,)
     if cell["op"] == "embedding":
         count = max(1, torch.Size(shape).numel())
         indices = (words(_seeds(cells, "input"), count) >> 1) % rows
@@ -82,7 +85,7 @@ def make_inputs(
     x, of_input = operand("input", (*shape, columns), activations)
     x = _expandable(x, cell)
     bias = None
-    if cell["bias"] == "yes":
+    if cell["bias"] == "yes" and cell["op"] not in OPERATIONS:
         bias = normal_like(words(_seeds(cells, "bias"), 4 * rows), dtype)
     return Inputs(weight, bias, x, aims + of_input)
 

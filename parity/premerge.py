@@ -9,10 +9,11 @@ from itertools import product
 from typing import Final
 
 from parity.arrays import read_array
-from parity.axes import AXES, FLOATS, PACKINGS, PRESETS, SCALES
+from parity.axes import AXES, FLOATS, LAYER_PRESETS, LAYERS, PACKINGS, PRESETS, SCALES
 from parity.cells import Cell, cell_at, parse_cell
 from parity.epoch_cells import EPOCH_CELLS
 from parity.found import read_found
+from parity.tensor_cells import tensor_cells
 
 DOMAINS: Final = ("int", "float", "none")
 EPSES: Final = tuple(value for value in AXES["eps"].values if value != AXES["eps"].default)
@@ -45,6 +46,7 @@ def premerge_parts() -> tuple[Part, ...]:
         ("the full product of dtype, scale, domain, eps and device for every preset", _full_product(), True),
         ("the epochs of torchao, for every dtype of the model and of the scale", EPOCH_CELLS, True),
         ("every layout of 4-bit codes, where it is read and where it must be refused", _packings(), True),
+        ("quantized tensors: operations, accumulators, levels and propagation, by Burn's rules", tensor_cells(), True),
         ("illegal cells: any two values that exclude each other, and every reason alone", read_array("illegal"), True),
         ("gradients of prepare: any two axis values that are legal together", read_array("gradients"), False),
         ("a covering array: any three axis values that are legal together", read_array("premerge"), False),
@@ -61,7 +63,7 @@ def found_cells() -> Iterator[Cell]:
 
 
 def _presets() -> Iterator[Cell]:
-    for preset, op, dtype, family in product(PRESETS, AXES["op"].values, FLOATS, AXES["family"].values):
+    for preset, op, dtype, family in product(LAYER_PRESETS, LAYERS, FLOATS, AXES["family"].values):
         yield cell_at({"preset": preset, "op": op, "dtype": dtype, "family": family})
 
 
@@ -84,7 +86,9 @@ def _packings() -> Iterator[Cell]:
 
 
 def _full_product() -> Iterator[Cell]:
-    for preset, dtype, scale, domain, eps, device in product(PRESETS, FLOATS, SCALES, DOMAINS, EPSES, FAMILIES_ON):
+    for preset, dtype, scale, domain, eps, device in product(
+        LAYER_PRESETS, FLOATS, SCALES, DOMAINS, EPSES, FAMILIES_ON
+    ):
         if preset in _ONE_DOMAIN or preset in _OF_ANOTHER:
             continue
         point = {"preset": preset, "dtype": dtype, "scale": scale, "domain": domain, "eps": eps, "device": device}
@@ -92,7 +96,7 @@ def _full_product() -> Iterator[Cell]:
             yield cell_at({**point, **_placed(preset, domain), "family": family})
     for preset, dtype, scale, eps in product(_ONE_DOMAIN, FLOATS, SCALES, EPSES):
         yield cell_at({"preset": preset, "dtype": dtype, "scale": scale, "domain": "int", "eps": eps})
-    for preset, dtype, device in product(PRESETS, FLOATS, UNRUN_ON):
+    for preset, dtype, device in product(LAYER_PRESETS, FLOATS, UNRUN_ON):
         yield cell_at({"preset": preset, "dtype": dtype, "device": device})
 
 

@@ -10,13 +10,15 @@ from typing import Any, Final
 import torch
 
 import quant
-from parity.axes import PRESET
+from parity.axes import MULTIPLYING, OPERATIONS, PRESET
 from parity.cells import Cell, zero_point_dtype
 from quant import EpsOf, EpsProperty, PerAxis, PerBlock, PerGroup, PerRow, PerTensor, PropertyDtype
+from quant.burn_rules import BURN_3042_FULL, BURN_3042_HALF
+from quant.decisions import NanCode
 from quant.granularity import Granularity
 from quant.mapping import Extent
 from quant.presets import signed_grid, stretched_grid
-from quant.rule_sets import stretched
+from quant.rule_sets import ENGINE_PRODUCT, stretched
 from quant.scheme import MODEL
 from quant.statistic import Statistic
 
@@ -56,6 +58,15 @@ _PACKINGS: Final[Mapping[str, quant.Packing | None]] = {
     **{f"cuda_tiled_{tiles}": quant.Packing.cuda_tiled(tiles) for tiles in (2, 4)},
     "xpu_int4": quant.Packing.xpu_int4(),
 }
+_PRODUCTS: Final[Mapping[str, quant.ProductRules]] = {
+    "native": quant.ProductRules(),
+    "exact": ENGINE_PRODUCT,
+    "full": BURN_3042_FULL,
+    "half": BURN_3042_HALF,
+    "int32": quant.ProductRules().with_values(
+        product_operands="codes", accumulate="int32", bias_add="before_output_cast"
+    ),
+}
 _STATISTICS: Final[Mapping[str, Statistic]] = {"static": quant.MinMax(), "learned": quant.Learned()}
 _MAPPINGS: Final[Mapping[str, quant.Mapping]] = {
     "symmetric": quant.Mapping.SYMMETRIC,
@@ -68,7 +79,8 @@ _MAPPINGS: Final[Mapping[str, quant.Mapping]] = {
 def scheme_of(cell: Cell, rules: str = "engine") -> quant.QuantScheme:
     """The cell's scheme under a named rule set, whose own defaults stand wherever an axis says "preset".
 
-    Raises ValueError when the combination has no meaning: an illegal cell ends here, or at the tensor's shape.
+    A set that refuses a NaN gives it the code 0 here: a lane that stops is compared with none. Raises ValueError when
+    the combination has no meaning: an illegal cell ends here, or at the tensor's shape.
     """
     return _scheme(cell.configuration, rules)
 
@@ -80,7 +92,10 @@ def _scheme(cell: Cell, rules: str) -> quant.QuantScheme:
     if cell["act"] == "none":
         scheme = replace(scheme, activation=None)
     elif cell["act"] != PRESET:
-        if cell["act"] in _STATISTICS:
+        donor: quant.TensorScheme | None
+        if cell["act"] == "tensor":
+            donor = quant.presets.burn_3042(rules=rules).weight
+        elif cell["act"] in _STATISTICS:
             donor = quant.presets.int8_static_intx_weight(statistic=_STATISTICS[cell["act"]], rules=rules).activation
         else:
             mapping = _MAPPINGS[cell["act"]]
@@ -92,8 +107,28 @@ def _scheme(cell: Cell, rules: str) -> quant.QuantScheme:
     if scheme.activation is not None:
         scheme = replace(scheme, activation=replace(scheme.activation, **_given(cell, scale="ascale", eps="aeps")))
     base = quant.rules_named(rules)[0]
-    weight = replace(scheme.weight, **_weight_changes(cell, scheme.weight, base))
-    return replace(scheme, weight=weight, packing=_PACKINGS[cell["packing"]])
+    weight = _answering(replace(scheme.weight, **_weight_changes(cell, scheme.weight, base)))
+    activation = None if scheme.activation is None else _answering(scheme.activation)
+    return replace(
+        scheme,
+        weight=weight,
+        activation=weight if cell["op"] in OPERATIONS else activation,
+        product=_product(cell, scheme.product),
+        packing=_PACKINGS[cell["packing"]],
+        propagation=quant.Propagation(cell["propagation"]),
+    )
+
+
+def _answering(tensor: quant.TensorScheme) -> quant.TensorScheme:
+    refuses = tensor.rules.nan_code is NanCode.RAISE
+    return replace(tensor, rules=tensor.rules.with_values(nan_code="zero")) if refuses else tensor
+
+
+def _product(cell: Cell, product: quant.ProductRules) -> quant.ProductRules:
+    """How the operands meet; an operation that multiplies nothing has no rules of it."""
+    if cell["op"] in OPERATIONS and cell["op"] not in MULTIPLYING:
+        return quant.ProductRules()
+    return _PRODUCTS[cell["accumulate"]] if cell["op"] in MULTIPLYING and cell["accumulate"] != PRESET else product
 
 
 def _given(cell: Cell, *, scale: str, eps: str) -> dict[str, Any]:
@@ -124,8 +159,11 @@ def _weight_changes(cell: Cell, weight: quant.TensorScheme, rules: quant.Rules) 
         changes["preserve_zero"] = cell["pz"] == "yes"
     domain = weight.zero_point_domain if cell["domain"] == PRESET else quant.ZeroPointDomain(cell["domain"])
     bits = weight.bits if cell["bits"] == PRESET else int(cell["bits"])
-    whole = (0, 2**bits - 1) if domain == quant.ZeroPointDomain.FLOAT else signed_grid(bits)
-    qmin, qmax = stretched_grid(bits) if halves else whole
+    unsigned = domain == quant.ZeroPointDomain.FLOAT
+    qmin, qmax = stretched_grid(bits) if halves else (0, 2**bits - 1) if unsigned else signed_grid(bits)
+    signed = weight.mapping is not quant.Mapping.STRETCHED and not halves and not unsigned
+    if signed and weight.qmin == -weight.qmax:
+        qmin = -qmax
     changes |= {"zero_point_domain": domain, "bits": bits, "qmin": qmin, "qmax": qmax}
     if cell["zp"] != PRESET:
         changes["zero_point_dtype"] = DTYPES[cell["zp"]]

@@ -10,10 +10,10 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from parity.axes import AXES, FROM_FILE, PRESET, PRESETS, SYNTHETIC
+from parity.axes import AXES, FROM_FILE, OPERATIONS, PRESET, PRESETS, SYNTHETIC
 from parity.cells import Cell, cell_at, concrete, illegal_reason, parse_cell
 from parity.forbidden import FORBIDDEN, Forbidden
-from parity.inputs import Inputs
+from parity.inputs import TOKENS, Inputs
 from parity.lane_run import run_lane
 from parity.lanes import Flow, Lane
 from parity.matrix import plan
@@ -182,7 +182,14 @@ SENTENCES = {
     "the kernel reads groups": "takes groups, and",
     "rows in multiples of 16": "takes a multiple of 16 rows",
     "rows in multiples of 8": "takes a multiple of 8 rows",
-    "48 columns do not divide into groups": "does not divide the last dimension",
+    "a grid of one bit with as many negative codes as positive ones holds zero alone": "qmin is 0 and qmax is 0",
+    "codes are multiplied with codes": "a product of codes needs codes on both sides",
+    "scales along k do not leave a sum of codes": "product_operands is codes and the weight's granularity is Per",
+    "of two tensors, the scales' axis may be summed": "the activation's granularity is PerAxis",
+    "a float zero point enters no sum of codes": "a float zero point does not enter an integer sum",
+    "the zero point -1/2 enters no sum of codes": "its zero point -1/2 does not enter an integer sum",
+    "the product's columns do not divide into groups": "does not divide the last dimension of (8, ",
+    "48 columns do not divide into groups": "does not divide the last dimension of (4, 48)",
     "5 rows do not divide into blocks of two": "do not tile the shape",
 }
 
@@ -197,6 +204,8 @@ def _configuration_refusal(cell: Cell) -> str | None:
         groups_of(weight.granularity, shape)
         if scheme.packing is not None:
             scheme.packing.check(weight, shape, dtype)
+        if cell["op"] == "matmul" and cell["propagation"] == "propagate":
+            groups_of(weight.granularity, (TOKENS, shape[0]))
         if cell["op"] == "linear" and scheme.activation is not None:
             scheme.activation.resolved(dtype)
     except ValueError as error:
@@ -254,6 +263,7 @@ def test_lanes_run_what_is_legal_and_refuse_what_is_not(flow: Flow) -> None:
 def zeros(cell: Cell) -> Inputs:
     rows, columns = (int(n) for n in cell["shape"].split("x"))
     dtype, embedding = DTYPES[cell["dtype"]], cell["op"] == "embedding"
-    x = torch.zeros(1, 2, dtype=torch.int64) if embedding else torch.zeros(1, 2, columns, dtype=dtype)
-    bias = None if embedding or cell["bias"] == "no" else torch.zeros(1, rows, dtype=dtype)
+    tokens = rows if cell["op"] in OPERATIONS else 2
+    x = torch.zeros(1, 2, dtype=torch.int64) if embedding else torch.zeros(1, tokens, columns, dtype=dtype)
+    bias = None if cell["op"] != "linear" or cell["bias"] == "no" else torch.zeros(1, rows, dtype=dtype)
     return Inputs(torch.zeros(1, rows, columns, dtype=dtype), bias, x)

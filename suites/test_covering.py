@@ -44,7 +44,7 @@ def test_the_illegal_array_shows_every_reason_alone_with_any_other_value() -> No
 def test_the_illegal_array_shows_every_pair_that_no_legal_cell_has() -> None:
     space = legal_space(ON_CPU)
     shown = {pair for cell in read_array("illegal") for pair in combinations(row(cell).items(), 2)}
-    for one, other in combinations(AXES, 2):
+    for one, other in combinations(ON_CPU, 2):
         possible = space.possible([one, other])
         for i, j in np.argwhere(~possible):
             assert ((one, ON_CPU[one][i]), (other, ON_CPU[other][j])) in shown, STALE
@@ -83,7 +83,7 @@ def test_an_illegal_row_covers_nothing() -> None:
 
 @pytest.mark.parametrize("strength", [1, 2])
 def test_a_small_array_is_complete_legal_and_the_same_each_time(strength: int) -> None:
-    values = {axis: AXES[axis].values[:4] for axis in AXES}
+    values = {axis: values[:4] for axis, values in EVERYWHERE.items()}
     space = legal_space(values)
     rows = covering_array(space, strength)
     assert rows == covering_array(space, strength)

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import quant
-from parity.axes import FLOATS, PRESETS
+from parity.axes import FLOATS, LAYER_PRESETS
 from parity.cells import Cell, concrete, illegal_reason
 from parity.digest import digest
 from parity.inputs import make_inputs
@@ -53,7 +53,7 @@ def test_other_rules_are_not_covered(rules: str | quant.Rules) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("preset", LAYER_PRESETS)
 def test_every_stage_and_gradient_is_that_of_the_plain_path_on_cpu(preset: str, dtype: str) -> None:
     families = ("directed", "random", "specials", "huge", "subnormal", "eps_edge", "one_sided", "zeros")
     compared = 0
@@ -110,4 +110,4 @@ def test_shapes_that_fill_no_tile(dtype: torch.dtype, shape: tuple[int, ...]) ->
 
 
 def test_every_preset_is_among_the_cells() -> None:
-    assert {cell["preset"] for cell in cells()} >= set(PRESETS)
+    assert {cell["preset"] for cell in cells()} >= set(LAYER_PRESETS)

@@ -20,7 +20,19 @@ HEAVY = ("torch", "pandas", "pyarrow", "torchao")
 
 # Modules of parity that hold plain records: a page is rendered from them where torch cannot be imported.
 PLAIN = (
-    *("accept", "accepted", "aim", "aim_columns", "axes", "cells", "columns", "contract", "detection", "edges"),
+    *(
+        "accept",
+        "accepted",
+        "aim",
+        "aim_columns",
+        "axes",
+        "burn_cells",
+        "cells",
+        "columns",
+        "contract",
+        "detection",
+        "edges",
+    ),
     *("evidence", "exit_codes", "explanation", "forbidden", "foreign", "judge", "kept_explanation", "ledger"),
     *(
         "manifest",

@@ -6,7 +6,7 @@ from itertools import pairwise, product
 
 import pytest
 
-from parity.axes import AXES, FLOATS, PRESETS, SCALES
+from parity.axes import AXES, FLOATS, LAYER_PRESETS, LAYERS, PRESETS, SCALES
 from parity.cells import cell_at, illegal_reason
 from parity.matrix import CHUNK_CELLS, Chunk, chunks, describe, plan
 from parity.premerge import EPSES, premerge_parts
@@ -19,15 +19,15 @@ def test_premerge_has_its_parts_in_order() -> None:
     planned = plan("premerge")
     assert [cell for part in parts for cell in part.cells] == list(planned.cells)
     assert len({*planned.cells}) == len(planned.cells) == planned.total == sum(s.cells for s in planned.stretches)
-    assert [part.protected for part in parts] == [True, True, True, True, True, True, False, False]
-    assert planned.protected == sum(len(part.cells) for part in parts[:6])
+    assert [part.protected for part in parts] == [*[True] * 7, False, False]
+    assert planned.protected == sum(len(part.cells) for part in parts[:7])
     assert all(part.cells for part in parts)
     assert planned.cut == ()
 
 
 def test_premerge_runs_every_preset_with_every_family() -> None:
     cells = {*plan().cells[: plan().protected]}
-    for preset, op, dtype, family in product(PRESETS, ("linear", "embedding"), FLOATS, AXES["family"].values):
+    for preset, op, dtype, family in product(LAYER_PRESETS, LAYERS, FLOATS, AXES["family"].values):
         assert cell_at({"preset": preset, "op": op, "dtype": dtype, "family": family}) in cells
 
 
@@ -36,7 +36,7 @@ def test_premerge_runs_the_full_product_of_the_numeric_axes() -> None:
         tuple(cell[axis] for axis in ("preset", "dtype", "scale", "domain", "eps", "device", "family"))
         for cell in plan().cells[: plan().protected]
     }
-    for point in product(PRESETS, FLOATS, SCALES, ("int", "float", "none"), EPSES):
+    for point in product(LAYER_PRESETS, FLOATS, SCALES, ("int", "float", "none"), EPSES):
         if point[0] == "int4_weight_only_embedding":
             continue  # whose weights are those of intx_weight_only
         if PRESETS[point[0]]["mapping"] == "stretched":
@@ -54,7 +54,7 @@ def test_the_full_product_is_illegal_for_eps_alone() -> None:
 
 def test_other_devices_are_listed() -> None:
     cells = {*plan().cells}
-    for device, preset, dtype in product(("xpu", "mps"), PRESETS, FLOATS):
+    for device, preset, dtype in product(("xpu", "mps"), LAYER_PRESETS, FLOATS):
         assert cell_at({"preset": preset, "dtype": dtype, "device": device}) in cells
 
 
@@ -162,7 +162,7 @@ def test_a_plan_is_described() -> None:
     lines = describe(planned)
     free = len(planned.cells) - planned.protected
     assert lines[0] == f"premerge: {len(planned.cells):,} cells, of which a budget may cut the last {free:,}"
-    assert [int(line.split()[0].replace(",", "")) for line in lines[1:9]] == [s.cells for s in planned.stretches]
+    assert [int(line.split()[0].replace(",", "")) for line in lines[1:10]] == [s.cells for s in planned.stretches]
     illegal = sum(illegal_reason(cell) is not None for cell in planned.cells)
-    assert lines[9] == f"{illegal:,} of the cells are illegal: every flow must raise there"
-    assert tuple(lines[10:]) == planned.cut
+    assert lines[10] == f"{illegal:,} of the cells are illegal: every flow must raise there"
+    assert tuple(lines[11:]) == planned.cut

@@ -14,7 +14,7 @@ import pytest
 import torch
 from torch import nn
 
-from parity.axes import AXES
+from parity.axes import AXES, LAYER_PRESETS, LAYERS
 from parity.backends import torchao_package
 from parity.backends.protocol import Backend, NotExpressible
 from parity.backends.torchao import Torchao8da4wBackend, TorchaoBackend
@@ -38,8 +38,14 @@ from quant import (
 
 BACKENDS = (TorchaoBackend(), Torchao8da4wBackend())
 LANES = tuple((backend.name, flow) for backend in BACKENDS for flow in backend.flows)
-
-
+# Said of cells alone: torchao is not asked about these.
+UNASKED = {
+    "op:matmul": "its quantized tensors are operands of layers",
+    "preset:burn_3042": "Burn's schemes are compared among Burn's rule sets",
+    "accumulate:exact": "its kernels sum as they do",
+}
+DRAWN = {name: axis.values for name, axis in AXES.items()}
+DRAWN |= {"preset": LAYER_PRESETS, "op": LAYERS, "accumulate": ("preset",)}
 TRANSPOSED = "a transposed weight is laid out anew, and torch sums the products of other strides in another order"
 
 
@@ -51,7 +57,7 @@ def drawn_cells(count: int) -> Iterator[Cell]:
     for seed in range(count):
         drawn = words(seed, 2 * len(AXES))[0].reshape(-1, 2) & (2**62 - 1)
         values = {
-            name: axis.values[int(which) % len(axis.values)] if int(moved) % 5 > 1 else axis.default
+            name: DRAWN[name][int(which) % len(DRAWN[name])] if int(moved) % 5 > 1 else axis.default
             for (name, axis), (moved, which) in zip(AXES.items(), drawn.tolist(), strict=True)
         }
         cell = cell_at(values | {"device": "cpu", "layer": AXES["layer"].default})
@@ -79,8 +85,13 @@ def test_the_table_over_cells_says_what_the_backends_do() -> None:
             agreed[backend, flow] += by_cell is None
             fired.add(by_cell or "")
     assert min(agreed.values()) > 10, "too few cells take part to say anything"
-    elsewhere = {"the QAT quantizer has no PTQ", TRANSPOSED}
+    elsewhere = {"the QAT quantizer has no PTQ", TRANSPOSED, *UNASKED.values()}
     assert fired | elsewhere == {row.reason for row in GAPS} | {""}, "a row that never decides is dead"
+
+
+@pytest.mark.parametrize(("cell_id", "reason"), UNASKED.items())
+def test_what_torchao_is_not_asked(cell_id: str, reason: str) -> None:
+    assert {inexpressible(parse_cell(cell_id), backend, flow) for backend, flow in LANES} == {reason}
 
 
 def test_the_flow_and_the_layout_that_no_scheme_shows() -> None:

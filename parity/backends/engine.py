@@ -9,17 +9,18 @@ import torch
 from torch import Tensor, nn
 
 from kernels.availability import missing
+from parity.backends.engine_operations import operation_trace
+from parity.backends.engine_stages import trace_of
 from parity.backends.graphs import fusing, stages_in
 from parity.calibration import calibration_batches, learned_qparams, trained_and_calibrated
 from parity.gradients import with_gradients
 from parity.lanes import Flow, Lane
-from parity.trace import Stage, Trace
+from parity.operations import Operation
+from parity.trace import Trace
 from parity.training import float_layer_like
 from quant import QuantScheme, convert, prepare, quantize_
-from quant.computed import computed_dtypes
 from quant.embedding import FakeQuantizedEmbedding, QuantizedEmbedding
-from quant.fake import Operand
-from quant.linear import FakeQuantizedLinear, LayerStages, QuantizedLinear
+from quant.linear import FakeQuantizedLinear, QuantizedLinear
 from quant.stored import stored_codes
 
 Quantized = QuantizedLinear | QuantizedEmbedding
@@ -49,6 +50,8 @@ class EngineBackend:
         gradients: bool = False,
     ) -> Trace:
         """The stages of one flow; what trains is a copy. Raises ValueError for a scheme without meaning."""
+        if isinstance(layer, Operation):
+            return operation_trace(lane, layer, x, scheme)
         with fusing(lane.mode):
             return self._trace(lane, layer, x, scheme, steps, gradients)
 
@@ -82,33 +85,6 @@ class EngineBackend:
             module = through_state_dict(cast(Quantized, convert(prepared)), scheme)
         with torch.no_grad():
             return trace_of(stages_in(lane.mode, module, x), dtype)
-
-
-def trace_of(stages: LayerStages, dtype: torch.dtype) -> Trace:
-    """A layer's stages under their names, each with the dtype it was computed in; `dtype` is the float weight's."""
-    found: list[Stage] = []
-    if stages.input is not None:
-        found += operand_stages("input", stages.input, dtype)
-    found += operand_stages("weight", stages.weight, dtype)
-    found.append(Stage(name="output", tensor=stages.output, computed=stages.output.dtype))
-    return Trace(found)
-
-
-def operand_stages(side: str, operand: Operand, dtype: torch.dtype) -> list[Stage]:
-    qparams = operand.qparams
-    computed = computed_dtypes(qparams.scheme, dtype)
-    values = {
-        "scale": qparams.scale,
-        "zero_point": qparams.zero_point,
-        "codes": operand.codes,
-        "packed": operand.packed,
-        "dequantized": operand.dequantized,
-    }
-    return [
-        Stage(name=f"{side}.{name}", tensor=value, computed=computed.get(name, value.dtype))
-        for name, value in values.items()
-        if value is not None
-    ]
 
 
 def _trained(own: nn.Module, x: Tensor, scheme: QuantScheme, steps: int) -> Prepared:

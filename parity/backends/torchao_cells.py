@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from parity.axes import AXES, PACKINGS, PRESET, PRESETS
+from parity.axes import AXES, BURN_PRESETS, CODE_SUMS, OPERATIONS, PACKINGS, PRESET, PRESETS
 from parity.cells import Cell, zero_point_dtype
 from parity.forbidden import Forbidden
 from parity.lanes import Flow
@@ -51,6 +51,9 @@ _DYNAMIC: Final = MappingProxyType({"op": ("linear",), "act": ("asymmetric",)})
 # "2**-23" or "other", its ascale is "model" or a dtype that is not the model's, and a float zp of the scale's own dtype
 # is "of_scale".
 GAPS: Final = (
+    Forbidden(where={"op": OPERATIONS}, reason="its quantized tensors are operands of layers"),
+    Forbidden(where={"preset": BURN_PRESETS}, reason="Burn's schemes are compared among Burn's rule sets"),
+    Forbidden(where={"accumulate": ("native", "exact", *CODE_SUMS)}, reason="its kernels sum as they do"),
     Forbidden(where={"domain": ("none",)}, reason="there is always a zero point"),
     Forbidden(where={"domain": ("float",), "flow": _STORING}, reason="stored zero points are integers"),
     Forbidden(where={"domain": ("float",), "backend": (LEGACY,)}, reason="zero points of 8da4w are integers"),
@@ -61,7 +64,7 @@ GAPS: Final = (
         reason="zero points are int8, in the float domain of the scale's dtype",
     ),
     Forbidden(where={"group": ("tensor", "row", "block")}, reason="weights are scaled per group or per output channel"),
-    Forbidden(where={"op": ("linear",), "act": ("symmetric",)}, reason="activations are asymmetric"),
+    Forbidden(where={"op": ("linear",), "act": ("symmetric", "tensor")}, reason="activations are asymmetric"),
     Forbidden(where={"op": ("linear",), "act": ("static", "learned")}, reason="activations have a scale a token"),
     Forbidden(
         where={"backend": (TORCHAO,), "flow": _TRAINING, "mapping": ("no_clipping",)},
@@ -139,9 +142,9 @@ def point_of(cell: Cell) -> dict[str, str]:
     """Every axis at a value that means one thing to torchao."""
     point = dict(zip(AXES, cell.values, strict=True))
     for axis, value in point.items():
-        if value == PRESET and axis in _CHOSEN_BY_RULES[cell["preset"]]:
+        if value == PRESET and axis in _CHOSEN_BY_RULES.get(cell["preset"], ()):
             point[axis] = _OWN_CHOICE[axis]
-        elif value == PRESET and axis != "zp":
+        elif value == PRESET and axis not in ("zp", "accumulate"):
             point[axis] = PRESETS[cell["preset"]][axis]
     if point["zp"] == PRESET:
         point["zp"] = zero_point_dtype(point["mapping"], point["domain"])

@@ -1,6 +1,6 @@
 // Any two nights compared by their signatures, and by their bits where both had the same cells.
 
-const STAGES_IN_ORDER = ["raise", "input.scale", "input.zero_point", "input.codes", "input.dequantized", "weight.scale", "weight.zero_point", "weight.codes", "weight.packed", "weight.dequantized", "output", "grad.input", "grad.weight"];
+const STAGES_IN_ORDER = ["raise", "input.scale", "input.zero_point", "input.codes", "input.dequantized", "weight.scale", "weight.zero_point", "weight.codes", "weight.packed", "weight.dequantized", "output.scale", "output.zero_point", "output.codes", "output", "grad.input", "grad.weight"];
 const ULP_IN_ORDER = ["-", "0", "1", "2-7", "8-127", "128-32767", ">=32768", "nan", "dtype", "shape"];
 const COUNT_IN_ORDER = ["-", "one", "<1%", "<10%", "<50%", "most", "all"];
 const KINDS = ["new", "moved earlier", "worsened", "fixed", "improved", "unchanged"];
