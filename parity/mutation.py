@@ -1,6 +1,7 @@
-"""mutants.json of a run = the score of the tester: every mutant planted in it, and what caught it.
+"""mutants.json = the score of the tester: every mutant planted in it, and what caught it.
 
-Plain frozen values: no tensor, no torch.
+The score is committed beside this module, every whole run takes it along, and suites/meta measures it anew on every
+commit: a row that is no longer so, or is missing, is red there. Plain frozen values: no tensor, no torch.
 """
 
 from collections.abc import Iterable
@@ -11,6 +12,7 @@ from typing import Final
 from parity.row_file import read_rows, write_rows
 
 FILE_NAME: Final = "mutants.json"
+COMMITTED: Final = Path(__file__).resolve().parent
 SCHEMA: Final = 1
 
 
@@ -33,7 +35,7 @@ class Mutation:
 
 
 def write_mutations(directory: Path, found: Iterable[Mutation]) -> Path:
-    """The file, written whole into a run directory. Raises StoreError."""
+    """The file, written whole into a run directory, or into COMMITTED. Raises StoreError."""
     return write_rows(directory / FILE_NAME, (asdict(each) for each in found), SCHEMA)
 
 

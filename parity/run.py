@@ -28,6 +28,7 @@ from parity.layer_cells import layer_cells, layer_plan
 from parity.ledger import LEDGER_FILE, read_ledger
 from parity.manifest import Manifest, RunStatus, reconciliation
 from parity.matrix import Chunk, Plan, chunks, plan, plan_named
+from parity.mutation import COMMITTED, read_mutations, write_mutations
 from parity.recording import Progress, Recorder
 from parity.store import RunWriter, finished_cells, load_run
 from parity.verdicts import Verdict
@@ -143,6 +144,8 @@ def run(
     recorder.explain(waiting.left(CAUSES_S))
     if whole and planned.tier == "premerge":
         write_detections(directory, detections(PUBLISHED))
+    if whole:
+        write_mutations(directory, read_mutations(COMMITTED))
     kept = [cell for cell in planned.cells if cell not in waiting.cut]
     cut = (
         () if not waiting.cut else (f"the budget of {budget:g} s cut {len(waiting.cut)} of {len(planned.cells)} cells",)

@@ -22,14 +22,23 @@ def catching_place(mutant: Mutant) -> Place | None:
 
 def mutations() -> Iterator[Mutation]:
     """A row for each mutant, in order."""
-    for mutant in MUTANTS:
-        place = catching_place(mutant)
-        yield Mutation(
-            kind="rules" if mutant.owner is Rules else "product",
-            name=mutant.name,
-            caught_by="" if place is None else f"{place.ground}: {place.cell}",
-            proof="" if place is not None else EQUIVALENT.get(mutant.name, ""),
-        )
+    yield from map(mutation_of, MUTANTS)
+    yield from policies()
+
+
+def mutation_of(mutant: Mutant) -> Mutation:
+    """One decision at another value, and where it is caught."""
+    place = catching_place(mutant)
+    return Mutation(
+        kind="rules" if mutant.owner is Rules else "product",
+        name=mutant.name,
+        caught_by="" if place is None else f"{place.ground}: {place.cell}",
+        proof="" if place is not None else EQUIVALENT.get(mutant.name, ""),
+    )
+
+
+def policies() -> Iterator[Mutation]:
+    """The wrong comparators, judges and ledgers, and the pair of its battery that each fails first."""
     yield from _policies("comparator", comparators.COMPARATORS, comparators.failures)
     yield from _policies("judge", judges.JUDGES, judges.failures)
     yield from _policies("ledger", ledgers.ROWS, lambda wrong: ledgers.failures(row=wrong))

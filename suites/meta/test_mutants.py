@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import replace
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 
-from parity.mutation import FILE_NAME, Mutation, read_mutations, score, write_mutations
+from parity.matrix import plan_named
+from parity.mutation import COMMITTED, FILE_NAME, Mutation, read_mutations, score, write_mutations
 from parity.verdicts import Verdict
 from parity.whole_file import StoreError
 from quant import ProductRules, Rules
@@ -15,10 +17,11 @@ from suites.meta.catching import ACTS_IN, CATCHING, EVERYWHERE
 from suites.meta.equivalent import EQUIVALENT
 from suites.meta.mutants import GROUNDS, MUTANTS, Mutant
 from suites.meta.planting import Place, seen
-from suites.meta.score import catching_place
+from suites.meta.score import mutation_of, policies
 from suites.plain_records import pair
 from suites.report_runs import HOSTILE, Elements, write
 
+SCORE = read_mutations(COMMITTED)
 PLACES = sorted({place for places in CATCHING.values() for place in places})
 
 
@@ -27,7 +30,11 @@ PLACES = sorted({place for places in CATCHING.values() for place in places})
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
 def test_a_mutant_is_caught_in_every_flow_or_proved_equivalent(mutant: Mutant) -> None:
-    assert (catching_place(mutant) is not None) != (mutant.name in EQUIVALENT)
+    """As the committed score has it: `python -m suites.meta --write` measures it anew."""
+    found = mutation_of(mutant)
+    assert not found.survives
+    assert bool(found.proof) == (mutant.name in EQUIVALENT)
+    assert found in SCORE
 
 
 @pytest.mark.nightly
@@ -52,6 +59,13 @@ def test_the_value_a_ground_has_is_no_mutant_on_it() -> None:
 
 # --- the score ----------------------------------------------------------------------------------------------------
 
+
+def test_the_committed_score_holds_every_mutant_and_no_other() -> None:
+    assert [row.name for row in SCORE] == [*(mutant.name for mutant in MUTANTS), *(row.name for row in policies())]
+    assert {*policies()} <= {*SCORE}
+    assert not any(row.survives for row in SCORE)
+
+
 CAUGHT = Mutation(kind="rules", name="code_division=divide", caught_by="engine: default")
 EQUAL = Mutation(kind="rules", name="code_clamp=input_limits", proof="it raises")
 SURVIVOR = Mutation(kind="judge", name="a kind judge")
@@ -70,6 +84,17 @@ def test_rows_come_back_as_they_were_written(tmp_path: Path) -> None:
     (tmp_path / FILE_NAME).write_text('{"schema": 2, "rows": []}')
     with pytest.raises(StoreError, match="schema 2"):
         read_mutations(tmp_path)
+
+
+def test_a_whole_run_takes_the_score_along(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    module = import_module("parity.run")  # parity.run is the function
+    monkeypatch.setattr(module, "plan", lambda *arguments, **named: plan_named("premerge", ("op:embedding",)))
+    monkeypatch.setattr(module, "detections", lambda cases: ())
+    ledger = tmp_path / "ledger.toml"
+    ledger.write_text("")
+    module.run(out=tmp_path / "run", executor="inline", ledger=ledger)
+    assert read_mutations(tmp_path / "run") == SCORE
+    assert score(SCORE) in write_report(tmp_path / "run").read_text()
 
 
 def test_page_shows_the_score_and_what_nothing_caught(tmp_path: Path) -> None:
