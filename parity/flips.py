@@ -176,6 +176,8 @@ def _scheme_flips(
     for scale_dtype in SCALE_DTYPES:
         if scale_dtype is not scheme.scale_dtype:
             yield _scheme_flip("scale_dtype", scale_dtype)
+    if scheme.rules.scale_overflow is d.ScaleOverflow.SATURATE:  # as a lower level needs
+        yield _scheme_flip("global_scale_dtype", torch.float32 if scheme.global_scale_dtype is None else None)
     for value in _epses(dtype, scheme.scale_dtype, eps):
         if value != scheme.eps:
             yield _scheme_flip("eps", value)
