@@ -124,33 +124,6 @@ def test_of_two_schemes_the_contract_says_which_is_propagated(contract: Contract
     assert sums.scheme == left.scheme
 
 
-def test_burns_propagating_product_and_sum() -> None:
-    """Its test of propagation, which asks for kinds alone, with the codes and scales of the exact product."""
-    away = scheme().weight.rules.with_values(code_rounding="half_away")  # 25 / 0.4 is a tie
-    of = scheme(propagation=Propagation.PROPAGATE)
-    of = replace(of, weight=replace(of.weight, rules=away))
-    left = quantized(torch.tensor([[1, 6.35], [2, 3], [1, 3]]), of, BURN_3042)
-    result = left @ quantized(torch.tensor([[4, 8, 12.7], [2, 3, 6]]), of, BURN_3042)
-    assert isinstance(result, QuantizedTensor)
-    assert result.quantized.codes.tolist() == [[42, 68, 127], [35, 63, 109], [25, 43, 77]]
-    assert result.quantized.qparams.scale.item() == pytest.approx(0.4, rel=2**-23)
-    more = result + 1
-    assert isinstance(more, QuantizedTensor)
-    assert more.quantized.codes.tolist() == [[44, 69, 127], [37, 64, 109], [27, 45, 78]]
-    assert more.quantized.qparams.scale.item() == pytest.approx(0.40787402, rel=2**-23)
-
-
-def test_burns_inhibiting_layout_product_and_sum() -> None:
-    left = quantized(torch.tensor([[1, 6.35], [2, 3], [1, 3]]), scheme(), BURN_3042)
-    moved = left.permute(1, 0).swapdims(0, 1).reshape(1, 6).reshape(3, 2)
-    assert isinstance(moved, QuantizedTensor)
-    assert (moved.scheme, moved.tensor_scheme) == (left.scheme, left.tensor_scheme)
-    product = moved @ quantized(torch.tensor([[4, 8, 12.7], [2, 3, 6]]), scheme(), BURN_3042)
-    assert type(product) is Tensor
-    assert type(product + torch.ones(3, 3)) is Tensor
-    assert type(moved + moved) is Tensor
-
-
 def test_every_spelling_of_a_product_is_the_same() -> None:
     x, w, bias = quantized(numbers((3, 8))), quantized(numbers((5, 8), seed=1)), numbers((5,), seed=2)
     expected = linear_product(x.dequantize(), w.dequantize(), None, EXACT, torch.float32)
