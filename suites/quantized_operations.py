@@ -141,6 +141,31 @@ LATER: dict[str, tuple[Kind, Row]] = {
     "cummin": (Kind.PROPAGATE, call("cummin", 1)),
     "cummax": (Kind.PROPAGATE, call("cummax", 1)),
 }
+# Of the tensor [4, 16] and a float or quantized one whose last two dimensions are [16, 3].
+PRODUCT: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "matmul": torch.matmul,
+    "__matmul__": lambda t, other: t @ other,
+    "__rmatmul__": lambda t, other: other.mT.__matmul__(t.mT).mT,
+    "mm": torch.mm,
+    "bmm": lambda t, other: torch.bmm(t.unsqueeze(0), other.unsqueeze(0)),
+    "mv": lambda t, other: t.mv(other[:, 0]),
+    "dot": lambda t, other: t[1].dot(other[:, 1]),
+    "linear": lambda t, other: torch.nn.functional.linear(t, other.mT),
+}
+REFUSE: dict[str, Row] = {
+    "__setitem__": lambda t: t.__setitem__(0, 1.0),
+    "__set__": lambda t: setattr(t, "data", t),
+    **_named(
+        lambda name: call(name, 2),
+        "__iadd__ __isub__ __imul__ __itruediv__ __idiv__ __ifloordiv__ __imod__ __ipow__",
+    ),
+    "add_, by its name": call("add_", 1),
+    "fill_, by its name": call("fill_", 0),
+    "out=": lambda t: torch.add(t, 1, out=torch.empty(4, 16)),
+}
+# Whose answers are not those of a plain tensor: a quantized one has no memory of its own, and is nobody's view.
+OF_ITS_OWN = ("data_ptr", "untyped_storage", "_is_view", "_base", "__hash__", "requires_grad_")
+
 INDEX: dict[str, Row] = {
     "argmax": call("argmax", 1),
     "argmin": call("argmin", 0),

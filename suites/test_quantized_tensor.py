@@ -105,14 +105,83 @@ def fits(of: QuantizedTensor, expected: Any) -> bool:
 
 
 def test_every_operation_of_the_contract_has_a_row_of_its_kind() -> None:
-    said = {Kind.LAYOUT: rows.LAYOUT, Kind.DEVICE: rows.DEVICE, Kind.REQUANTIZE: REQUANTIZE} | {
+    """Attributes are read off the contract itself; copy_ is in the suite of the tensor's life."""
+    said: dict[Kind, dict[str, Any]] = {
+        Kind.LAYOUT: rows.LAYOUT,
+        Kind.DEVICE: rows.DEVICE | {"cuda": None},
+        Kind.COPY: {"copy_": None},
+        Kind.REQUANTIZE: REQUANTIZE,
         Kind.PROPAGATE: PROPAGATE,
+        Kind.PRODUCT: rows.PRODUCT,
         Kind.INDEX: rows.INDEX,
         Kind.BOOL: rows.BOOL,
         Kind.FLOAT: rows.FLOAT,
+        Kind.REFUSE: rows.REFUSE,
     }
+    assert {*said} == {*Kind} - {Kind.ATTRIBUTE}
     for kind, table in said.items():
-        assert {name for name, of in OPERATIONS.items() if of is kind} - {*table} <= {"cuda"}, kind
+        assert not {name for name, of in OPERATIONS.items() if of is kind} - {*table}, kind
+
+
+def test_attributes_are_those_of_a_plain_tensor() -> None:
+    for q in tensors():
+        plain = q.quantized.codes.to(q.dtype)  # keeps strides
+        if q.storage_offset() or 0 in q.stride() or plain.stride() != q.stride():
+            continue
+        for name in (name for name, kind in OPERATIONS.items() if kind is Kind.ATTRIBUTE):
+            mine, its = getattr(q, name), getattr(plain, name)
+            if name not in rows.OF_ITS_OWN:
+                assert (mine(), its()) == (its(), its()) if callable(its) else (mine, its) == (its, its), name
+        assert q.data_ptr() == 0
+        assert q._base is None
+        assert q.requires_grad_(False) is q
+
+
+@pytest.mark.parametrize("name", rows.REFUSE)
+def test_what_writes_in_place_is_refused(name: str) -> None:
+    for q in tensors():
+        with pytest.raises(ValueError, match=r"would write into quantized storage, which has no meaning under one"):
+            rows.REFUSE[name](q)
+
+
+@pytest.mark.parametrize("name", rows.PRODUCT)
+def test_products_follow_propagation(name: str) -> None:
+    """On both sides every form, quantized or float: the exact product of values, and quantized anew by the left."""
+    for propagation in Propagation:
+        for q in tensors((PerTensor(),), propagation):
+            right = numbers((16, 3), q.dtype, seed=5)
+            other = QuantizedTensor.from_float(numbers((3, 16), q.dtype, seed=6), q.scheme, q.contract).t()
+            assert isinstance(other, QuantizedTensor)
+            for factor, value in ((right, right), (other, other.dequantize())):
+                expected = rows.PRODUCT[name](q.dequantize().double(), value.double()).to(q.dtype)
+                result = rows.PRODUCT[name](q, factor)
+                if propagation is Propagation.PROPAGATE:
+                    expect_requantized(result, expected, q)
+                else:
+                    expect_plain(result, expected)
+
+
+@pytest.mark.gpu
+def test_codes_on_another_device_are_the_same() -> None:
+    for q in tensors():
+        for there in (q.cuda(), q.to("cuda")):
+            assert there.device.type == "cuda"
+            assert isinstance(there, QuantizedTensor)
+            assert all(part.device.type == "cuda" for part in there.parts())
+            assert same_bits(there.dequantize().cpu(), q.dequantize())
+            back = there.cpu()
+            assert all(
+                same_bits(mine, its) for mine, its in zip(stored(moved(Tensor.cpu, back)), stored(q), strict=True)
+            )
+
+
+@pytest.mark.parametrize("granularity", GRANULARITIES)
+def test_a_device_without_memory_keeps_shapes_and_schemes(granularity: Granularity) -> None:
+    q = QuantizedTensor.from_float(numbers((4, 16)), scheme(granularity))
+    there = q.to("meta")
+    assert isinstance(there, QuantizedTensor)
+    assert (there.device.type, there.shape, there.tensor_scheme) == ("meta", q.shape, q.tensor_scheme)
+    assert {part.device.type for part in there.parts()} == {"meta"}
 
 
 @pytest.mark.parametrize("name", rows.LAYOUT | rows.DEVICE)

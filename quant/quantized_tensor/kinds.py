@@ -28,10 +28,10 @@ class Kind(StrEnum):
 
 _ROWS: Final = {
     Kind.ATTRIBUTE: """
-        shape size dim ndim ndimension numel nelement dtype device layout names stride storage_offset is_contiguous
+        shape size dim ndim ndimension numel nelement dtype device layout stride storage_offset is_contiguous
         is_floating_point is_complex is_signed is_cpu is_cuda is_mps is_xla is_meta is_sparse is_sparse_csr is_mkldnn
-        is_quantized is_nested is_conj is_neg is_leaf is_inference is_same_size itemsize nbytes element_size get_device
-        untyped_storage data_ptr is_shared is_set_to is_distributed is_coalesced dense_dim sparse_dim
+        is_quantized is_nested is_conj is_neg is_leaf is_inference itemsize nbytes element_size get_device
+        untyped_storage data_ptr is_shared is_distributed
         requires_grad requires_grad_ grad grad_fn retains_grad output_nr _version _is_view _base _backward_hooks
         __len__ __hash__
     """,
