@@ -154,11 +154,14 @@ class ProductCandidates:
         """Candidates for lane B's output, starting from A's product rules."""
         base = pair.a.scheme
         others = (pair.b.scheme, *(replace(base, product=rules_named(name)[1]) for name in RULE_SETS))
-        joint = [_product_differences(base, other, pair.cases[0].weight.dtype) for other in others]
+        joint = [product_differences(base, other, pair.cases[0].weight.dtype) for other in others]
+        devices = (pair.a.lane.device, pair.b.lane.device)
+        if devices[0] != devices[1]:
+            joint.insert(0, (_device_flip(devices[1]),))
         return cls(
             wanted={"output": pair.b.stacked("output")},
             side=pair.b,
-            device=pair.a.lane.device,
+            device=devices[0],
             base=base,
             joint=tuple(flips for flips in dict.fromkeys(joint) if flips),
         )
@@ -175,11 +178,8 @@ class ProductCandidates:
 
     def single(self, after: Flips, until: str) -> Iterator[Flip]:
         if self.side.lane.device != self.device:
-            yield Flip(_DEVICE, self.side.lane.device, ((_DEVICE, self.side.lane.device),))
-        for field in ProductRules.decisions():
-            for member in enumeration_of(ProductRules, field):
-                if member != getattr(self.base.product, field):
-                    yield rule_flip(field, member)
+            yield _device_flip(self.side.lane.device)
+        yield from product_flips(self.base.product)
         own = self.base.resolved_output_dtype(self.side.cases[0].weight.dtype)
         yield from (_output_flip(dtype) for dtype in INPUT_DTYPES if dtype is not own)
         if self.wanted["output"].dtype in INTEGER_DTYPES:
@@ -189,6 +189,14 @@ class ProductCandidates:
         if field == "scheme.output_dtype":
             return value_text(self.base.resolved_output_dtype(self.side.cases[0].weight.dtype))
         return self.device if field == _DEVICE else str(getattr(self.base.product, field))
+
+
+def product_flips(product: ProductRules) -> Iterator[Flip]:
+    """Every decision of a product at each of its other values."""
+    for field in ProductRules.decisions():
+        for member in enumeration_of(ProductRules, field):
+            if member != getattr(product, field):
+                yield rule_flip(field, member)
 
 
 def product_flipped(scheme: QuantScheme, flips: Flips) -> QuantScheme:
@@ -205,11 +213,15 @@ def _changes(flips: Flips) -> Iterator[tuple[str, Any]]:
         yield from flip.changes
 
 
+def _device_flip(device: str) -> Flip:
+    return Flip(_DEVICE, device, ((_DEVICE, device),))
+
+
 def _output_flip(dtype: torch.dtype) -> Flip:
     return Flip("scheme.output_dtype", value_text(dtype), (("output_dtype", dtype),))
 
 
-def _product_differences(scheme: QuantScheme, other: QuantScheme, dtype: torch.dtype) -> Flips:
+def product_differences(scheme: QuantScheme, other: QuantScheme, dtype: torch.dtype) -> Flips:
     values = [(name, getattr(other.product, name)) for name in ProductRules.decisions()]
     found = [rule_flip(name, value) for name, value in values if value != getattr(scheme.product, name)]
     wanted = other.resolved_output_dtype(dtype)

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final
 
-from parity.axes import SYNTHETIC
+from parity.axes import OPERATIONS, SYNTHETIC
+from parity.backends.engine_operations import operated
 from parity.backends.protocol import Declares, Trains
 from parity.backends.registry import backend_named
 from parity.cases import input_of, layer_of
@@ -67,6 +68,8 @@ def _lanes(text: str) -> tuple[Lane, Lane]:
 def _side(lane: Lane, cell: Cell, inputs_of: InputsOf) -> Side:
     """The lane, with what it is to carry out: the cell's scheme under its rules, or what its backend makes of that."""
     backend, scheme = backend_named(lane.backend), scheme_of(cell, rules_of(lane))
+    if cell["op"] in OPERATIONS:
+        return Side(lane=lane, scheme=scheme, training=scheme, operated=operated(lane, cell["op"]))
     if not isinstance(backend, Declares):
         return Side(lane=lane, scheme=scheme, training=scheme)
     layer = layer_of(cell, inputs_of([cell], []), "cpu")

@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from parity.backends.engine_stages import operand_stages
 from parity.backends.protocol import NotExpressible
 from parity.lanes import Flow, Lane
+from parity.operated import Operated
 from parity.operations import FUNCTIONS, OF_THE_WEIGHT, Operation
 from parity.trace import Stage, Trace
 from quant import Propagation, QuantizedTensor, QuantScheme
 from quant.fake import Operand, fake_operand
 from quant.linear import layer_stages
-from quant.quantized_tensor import CONTRACTS, ENGINE, Kind
+from quant.quantized_tensor import CONTRACTS, ENGINE, Contract, Kind
 
 
 def operation_trace(lane: Lane, layer: Operation, x: Tensor, scheme: QuantScheme) -> Trace:
@@ -26,22 +27,44 @@ def operation_trace(lane: Lane, layer: Operation, x: Tensor, scheme: QuantScheme
     """
     if lane.mode != "eager":
         raise NotExpressible(f"operations of quantized tensors run eagerly, not {lane.mode}")
-    contract = CONTRACTS.get(lane.rules or "", ENGINE)
+    contract = contract_of(lane)
     with torch.no_grad():
         if lane.flow is Flow.QAT_PREPARE:
             return _pretended(layer, x, scheme, contract.kind_of(layer.name))
-        weight = QuantizedTensor.from_float(layer.weight, scheme, contract)
-        if lane.flow is Flow.QAT_CONVERT:
-            weight = _through_state_dict(weight, torch.ones_like(layer.weight))
-        taken = () if layer.name in OF_THE_WEIGHT else (QuantizedTensor.from_float(x, scheme, contract),)
-        result = FUNCTIONS[layer.name](weight, *taken or (x,))
-        return _trace(
-            weight=_operand(weight),
-            taken=_operand(taken[0]) if taken else None,
-            value=None if isinstance(result, QuantizedTensor) else result,
-            result=_operand(result) if isinstance(result, QuantizedTensor) else None,
-            dtype=layer.weight.dtype,
-        )
+        return quantized_trace(layer, x, scheme, contract, stored=lane.flow is Flow.QAT_CONVERT)
+
+
+def contract_of(lane: Lane) -> Contract:
+    """The contract that a lane's tensors follow: Burn's of the name of its rule set, else the engine's."""
+    return CONTRACTS.get(lane.rules or "", ENGINE)
+
+
+def operated(lane: Lane, name: str) -> Operated:
+    """The operation of a lane, to be explained: by hand, in prepare, codes move as the engine's contract has it."""
+
+    def run(weight: Tensor, x: Tensor, scheme: QuantScheme, contract: Contract) -> Trace:
+        return quantized_trace(Operation(name, nn.Parameter(weight)), x, scheme, contract)
+
+    return Operated(run=run, contract=ENGINE if lane.flow is Flow.QAT_PREPARE else contract_of(lane))
+
+
+@torch.no_grad()
+def quantized_trace(
+    layer: Operation, x: Tensor, scheme: QuantScheme, contract: Contract, *, stored: bool = False
+) -> Trace:
+    """The stages of the operation of QuantizedTensors; `stored`: the weight comes out of a state dict."""
+    weight = QuantizedTensor.from_float(layer.weight, scheme, contract)
+    if stored:
+        weight = _through_state_dict(weight, torch.ones_like(layer.weight))
+    taken = () if layer.name in OF_THE_WEIGHT else (QuantizedTensor.from_float(x, scheme, contract),)
+    result = FUNCTIONS[layer.name](weight, *taken or (x,))
+    return _trace(
+        weight=_operand(weight),
+        taken=_operand(taken[0]) if taken else None,
+        value=None if isinstance(result, QuantizedTensor) else result,
+        result=_operand(result) if isinstance(result, QuantizedTensor) else None,
+        dtype=layer.weight.dtype,
+    )
 
 
 def operation_value(layer: Operation, x: Tensor, weight: Operand, taken: Operand | None, scheme: QuantScheme) -> Tensor:
