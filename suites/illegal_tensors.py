@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from quant import (
+    Learned,
     Mapping,
     PerGroup,
     Rules,
@@ -18,10 +19,11 @@ from quant import (
     rules_named,
 )
 from quant.mapping import Extent
-from quant.rule_sets import stretched
+from quant.rule_sets import narrow_scales, stretched
 from quant.scheme import ResolvedScheme
 
 ENGINE, TORCHAO = rules_named("engine")[0], rules_named("torchao")[0]
+NARROW, E4M3 = narrow_scales(TORCHAO), torch.float8_e4m3fn
 
 
 def scheme(rules: Rules = TORCHAO, **changes: Any) -> TensorScheme:
@@ -52,6 +54,10 @@ def halves(**changes: Any) -> TensorScheme:
         "rules": stretched(TORCHAO),
     }
     return scheme(**(values | changes))
+
+
+def levels(own: Rules = NARROW, **changes: Any) -> TensorScheme:
+    return scheme(own, **({"scale_dtype": E4M3, "global_scale_dtype": torch.float32} | changes))
 
 
 def rules(**values: str) -> Rules:
@@ -165,6 +171,54 @@ ILLEGAL_TENSORS: list[tuple[str, Callable[[], object]]] = [
         lambda: halves(rules=stretched(TORCHAO).with_values(subtract_dtype="int32")),
     ),
     ("code_clamp is input_limits and mapping is symmetric", lambda: scheme(rules(code_clamp="input_limits"))),
+    # scales of eight bits, and on two levels
+    (
+        "scale_overflow is infinite and scale_dtype is torch.float8_e4m3fn: the largest scale lies at the end",
+        lambda: scheme(scale_dtype=E4M3),
+    ),
+    (
+        "scale_overflow is infinite and global_scale_dtype is torch.float32: the largest scale lies at the end",
+        lambda: scheme(scale_dtype=torch.float16, global_scale_dtype=torch.float32),
+    ),
+    (
+        "eps_order is after_storage and scale_dtype is torch.float8_e4m3fn: what is stored is no scale to compare",
+        lambda: scheme(rules(scale_overflow="saturate", eps_order="after_storage"), scale_dtype=E4M3),
+    ),
+    (
+        "global_scale_dtype is torch.float16; the upper of two levels is stored in float32",
+        lambda: levels(global_scale_dtype=torch.float16),
+    ),
+    (
+        "extent is abs_mean and global_scale_dtype is torch.float32: the largest scale is that of extremes",
+        lambda: levels(extent=Extent.ABS_MEAN),
+    ),
+    (
+        r"statistic is Learned\(\) and global_scale_dtype is torch.float32: both levels come from the tensor at hand",
+        lambda: levels(statistic=Learned()),
+    ),
+    (
+        "mapping is stretched and global_scale_dtype is torch.float32: tables of a grid of halves have one level",
+        lambda: halves(
+            rules=narrow_scales(stretched(TORCHAO)),
+            extent=Extent.MIN_MAX,
+            scale_dtype=torch.float16,
+            global_scale_dtype=torch.float32,
+        ),
+    ),
+    (
+        "scale_rounding is nearest_even and global_scale_dtype is torch.float32: the ratio of a small scale",
+        lambda: levels(ENGINE.with_values(scale_overflow="saturate")),
+    ),
+    (
+        "scale_dtype is torch.bfloat16 and global_scale_dtype is torch.float32: a ratio of scales is stored with",
+        lambda: levels(scale_dtype="model").resolved(torch.bfloat16),
+    ),
+    (
+        "eps is 1e-12 and a scale passes through torch.float8_e4m3fn: eps rounds to zero there",
+        lambda: scheme(ENGINE.with_values(scale_overflow="saturate"), scale_dtype=E4M3, eps=1e-12).resolved(
+            torch.float32
+        ),
+    ),
     # one tensor, once its dtype is known
     ("the tensor's dtype is torch.float64; quantization takes one of", lambda: scheme().resolved(torch.float64)),
     ("scale_dtype of a resolved scheme is 'model'", lambda: _unresolved(scale_dtype="model")),

@@ -12,6 +12,7 @@ from quant import Mapping, Rules, TensorScheme, ZeroPointDomain, presets, rules_
 from quant.computed import computed_dtypes
 from quant.granularity import PerGroup
 from quant.relevance import IDLE, relevant
+from quant.rule_sets import narrow_scales
 from quant.rules import enumeration_of
 from suites.directed_groups import FLOATS, SIZE, directed
 from suites.quant_stages import Stages, differing, stages_of, uneven_gradient
@@ -73,18 +74,36 @@ def test_an_irrelevant_decision_never_moves_a_bit(base: str, dtype: torch.dtype,
     for number, scale_dtype in enumerate(scales):
         try:
             scheme = scheme_of(kind, (number + kind) % len(GRIDS), scale_dtype, BASES[base])
-            idle = set(Rules.decisions()) - set(relevant(scheme, dtype))
+            scheme.resolved(dtype)
         except ValueError:
             continue
-        for name in sorted(idle):
-            for member in enumeration_of(Rules, name):
-                try:
-                    flipped = replace(scheme, rules=scheme.rules.with_values(**{name: str(member)}))
-                    flipped.resolved(dtype)
-                except ValueError:
-                    continue
-                moved = differing(stages(scheme, scheme, dtype), stages(flipped, scheme, dtype))
-                assert not moved, f"{name}={member} moves {moved} under {scheme}"
+        assert not moving(scheme, scheme, dtype)
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("levels", [None, torch.float32], ids=["one level", "two levels"])
+def test_nor_where_scales_have_eight_bits(levels: torch.dtype | None, dtype: torch.dtype) -> None:
+    rules = narrow_scales(TORCHAO.with_values(qparam_dtype="float64"))
+    one = scheme_of(1, 0, torch.float8_e4m3fn, rules)
+    assert not moving(replace(one, global_scale_dtype=levels), one, dtype)
+    idle = {*Rules.decisions()} - {*relevant(one, dtype)}
+    assert "float64_cast" not in idle
+    assert "scale_overflow" not in idle
+
+
+def moving(scheme: TensorScheme, start: TensorScheme, dtype: torch.dtype) -> list[str]:
+    """Decisions said to be idle under a scheme of which some legal value moves a bit; groups are laid for `start`."""
+    idle, found = {*Rules.decisions()} - {*relevant(scheme, dtype)}, []
+    for name in sorted(idle):
+        for member in enumeration_of(Rules, name):
+            try:
+                flipped = replace(scheme, rules=scheme.rules.with_values(**{name: str(member)}))
+                flipped.resolved(dtype)
+            except ValueError:
+                continue
+            moved = differing(stages(scheme, start, dtype), stages(flipped, start, dtype))
+            found += [f"{name}={member} moves {moved} under {scheme}"] if moved else []
+    return found
 
 
 @pytest.mark.parametrize("idle", IDLE, ids=lambda idle: ",".join(idle.fields)[:40])

@@ -144,8 +144,8 @@ def test_a_product_of_levels_is_flushed_like_any_other() -> None:
 def test_a_mean_is_as_declared(order: str, dtype: torch.dtype) -> None:
     own = presets.ternary_weight_only(group_size=4).weight
     own = replace(own, rules=own.rules.with_values(mean_accumulate=order))
-    for seed in range(20):
-        x = tensor(seed, seed, dtype)
+    for seed in range(5):
+        x = tensor(seed, 4 * seed, dtype)
         declared = oracle.trace(x, own, fake=False, output_dtype=dtype, form=oracle.Form.RATIONAL)
         found = quantized_operand(x, own)
         assert same_bits(declared.scale, found.qparams.scale)
