@@ -2,17 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor
 
-from quant import choose_qparams, quantize
-from quant.burn import BlockLevel, BurnScheme, Calibration, TensorLevel, Value, from_bytes, tensor_scheme, to_bytes
-from quant.burn_rules import BURN_HEAD_FLEX, BURN_HEAD_NDARRAY
+from quant import PerBlock, ProductRules, QuantScheme, choose_qparams, quantize
+from quant.burn import (
+    BlockLevel,
+    BurnScheme,
+    Calibration,
+    TensorLevel,
+    Value,
+    from_bytes,
+    from_quant_scheme,
+    tensor_scheme,
+    to_bytes,
+    to_quant_scheme,
+)
+from quant.burn_rules import BURN_HEAD_FLEX, BURN_HEAD_NDARRAY, BURN_RULE_SETS
 from quant.dequantize import dequantize
 from quant.fake import quantized_operand
+from quant.mapping import Extent
 from quant.qparams import range_of
 from quant.rules import Rules
 from quant.scale import stored_scale
@@ -36,6 +49,59 @@ def error(x: Tensor, scheme: TensorScheme) -> float:
     """The root of the mean square of what quantizing loses."""
     lost: Tensor = quantized_operand(x, scheme).dequantized.double() - x.double()
     return lost.square().mean().sqrt().item()
+
+
+# --- both ways --------------------------------------------------------------------------------------------------------
+
+HEADS = [name for name in BURN_RULE_SETS if name != "burn_3042"]
+
+
+@pytest.mark.parametrize("backend", HEADS)
+@pytest.mark.parametrize(
+    "burn",
+    [
+        BurnScheme(scale_dtype=E4M3),
+        BurnScheme(value=Value.Q4F, level=BlockLevel((16,)), scale_dtype=E4M3),
+        BurnScheme(level=BlockLevel((2, 16)), scale_dtype=E4M3, global_dtype=FP32),
+        BurnScheme(level=BlockLevel((32,)), scale_dtype=FP16, global_dtype=FP32),
+        BurnScheme(value=Value.Q2S, calibration=Calibration.ABS_MEAN),
+    ],
+)
+def test_schemes_come_back(burn: BurnScheme, backend: str) -> None:
+    assert from_quant_scheme(to_quant_scheme(burn, backend)) == (burn, backend)
+
+
+def test_a_leading_extent_of_one_is_left_out() -> None:
+    own = to_quant_scheme(BurnScheme(level=BlockLevel((32,))), HEADS[0])
+    longer = replace(own, weight=replace(own.weight, granularity=PerBlock((1, 32))))
+    assert to_quant_scheme(*from_quant_scheme(longer)) == own
+
+
+LEVELS = BurnScheme(level=BlockLevel((4,)), scale_dtype=FP16, global_dtype=FP32)
+MEANS = BurnScheme(calibration=Calibration.ABS_MEAN)
+REFUSED: list[tuple[str, Callable[[], object]]] = [
+    ("global_dtype is torch.float32 and level is TensorLevel()", lambda: BurnScheme(global_dtype=FP32)),
+    ("calibration is abs_mean; burn_3042 has min_max alone", lambda: to_quant_scheme(MEANS)),
+    (
+        "extent is abs_mean; Burn's calibrations are min_max, mean",
+        lambda: from_quant_scheme(QuantScheme(weight=replace(head(), extent=Extent.ABS_MEAN), product=ProductRules())),
+    ),
+    (
+        "extent is mean and global_scale_dtype is torch.float32",
+        lambda: to_quant_scheme(replace(LEVELS, calibration=Calibration.ABS_MEAN), HEADS[0]),
+    ),
+    (
+        "scale_dtype is torch.bfloat16 and global_scale_dtype is torch.float32",
+        lambda: to_quant_scheme(replace(LEVELS, scale_dtype=BF16), HEADS[0]).weight.resolved(FP32),
+    ),
+]
+
+
+@pytest.mark.parametrize(("sentence", "build"), REFUSED, ids=[sentence for sentence, _ in REFUSED])
+def test_what_has_no_meaning_is_a_sentence(sentence: str, build: Callable[[], object]) -> None:
+    with pytest.raises(ValueError) as refused:
+        build()
+    assert sentence in str(refused.value)
 
 
 # --- scales rounded up ------------------------------------------------------------------------------------------------
