@@ -19,12 +19,13 @@ import torch
 from torch import Tensor
 
 import quant
-from kernels import exact_product
+from kernels import exact_product, sequential_product
 from kernels.bit_difference import bit_difference
 from kernels.bit_difference_triton import counts
 from kernels.int4_matmul_triton import int4_matmul
 from kernels.int4_tiles import half_width, pack_tiles
 from kernels.pair_proof_triton import CodeRule, Quotient, count_pairs
+from parity.bits import bits_line
 from parity.environment import environment
 from quant import TensorScheme
 from quant.presets import int8_dynamic_int4_weight
@@ -129,9 +130,9 @@ def bit_diff() -> Iterator[Figure]:
                     (bits(a).int() - bits(b).int()).abs().max(),
                 ),
             }
-            equal = bit_difference(a, b) == bit_difference(a.cpu(), b.cpu())
-            infinity = 0x7F80 if dtype is torch.bfloat16 else 0x7F800000
-            ours = partial(counts, bits(a).flatten(), bits(b).flatten(), infinity)
+            line = bits_line(dtype)
+            equal = bit_difference(bits(a), bits(b), line) == bit_difference(bits(a).cpu(), bits(b).cpu(), line)
+            ours = partial(counts, bits(a).flatten(), bits(b).flatten(), line)
             times = microseconds({"ours": ours, **peers}, repeats=20)
             for peer in peers:
                 yield Figure(
@@ -199,6 +200,25 @@ def exact() -> Iterator[Figure]:
             )
 
 
+def sequential() -> Iterator[Figure]:
+    """The product of one accumulator an output, k ascending, against the library's, of no stated order."""
+    x, w = random(256, 4096, dtype=torch.float32), random(4096, 4096, dtype=torch.float32, seed=1)
+    few = slice(None, 8)
+    for fused in (True, False):
+        ours = partial(sequential_product, accumulate_dtype=torch.float32, fused=fused, out_dtype=torch.float32)
+        times = microseconds({"ours": partial(ours, x, w), "native": lambda: x @ w.T}, repeats=10)
+        yield Figure(
+            what=f"sequential product 256x4096x4096, {'fused' if fused else 'unfused'} steps",
+            dtype="torch.float32",
+            ours_us=times["ours"],
+            peer="native",
+            peer_us=times["native"],
+            ratio=times["native"] / times["ours"],
+            bit_equal=torch.equal(bits(ours(x, w)[few, few].cpu()), bits(ours(x[few].cpu(), w[few].cpu()))),
+            note="eight rows and columns are compared",
+        )
+
+
 def int4() -> Iterator[Figure]:
     """The packed int4 product against ATen's and the bfloat16 product, for three batches of one weight."""
     group = 128
@@ -261,6 +281,7 @@ PARTS: dict[str, Callable[[], Iterator[Figure]]] = {
     "bit_diff": bit_diff,
     "proof": proof,
     "exact": exact,
+    "sequential": sequential,
     "int4": int4,
 }
 

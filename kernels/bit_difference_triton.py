@@ -1,4 +1,10 @@
-"""bit_difference on CUDA in one pass: a run of equal words costs its two reads and one reduction."""
+"""bit_difference on CUDA in one pass: two 16-bit elements a word, counted by bits that lie across many words.
+
+1. A word's lanes are put in the order of their numbers, as unsigned integers; distances are subtractions there.
+2. Every bit below the highest one of a distance is set: bit k of a lane tells that the distance has reached 2^k.
+3. Such words are added up as 32 counters a word, one a bit, kept in planes: of ones, twos, fours and so on, each with
+   a carry to the next (Harley and Seal's way to count bits). Only at the end are the planes taken apart.
+"""
 
 from __future__ import annotations
 
@@ -7,98 +13,198 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.bit_difference import BINS
+from kernels.bit_line import BitLine
 
-_RUN = 32768  # elements of one program, which looks at them one by one only where their words are not all equal
-_TILE = 4096
+_TILE = 1024  # words that are looked at together
+_TILES = 32  # of one program: what six planes hold
 
 
-def counts(a: Tensor, b: Tensor, infinity: int) -> Tensor:
-    """int64 [BINS + 2] on the device: the bins but the first, the greatest distance, and n less the first index.
+def counts(a: Tensor, b: Tensor, line: BitLine) -> Tensor:
+    """int64 [35] on the device: how many distances reach 2^0, ..., 2^31, how many are incomparable, the greatest
+    distance, and n less the first index.
 
-    `a`, `b`: flat int16 or int32; zeros stand for what there is none of. Nothing waits for the device here.
+    `a`, `b`: flat and contiguous int16 or int32; zeros stand for what there is none of. Nothing waits for the device.
     """
     n = a.numel()
-    found = torch.zeros(BINS + 2, dtype=torch.int64, device=a.device)
+    found = torch.zeros(35, dtype=torch.int64, device=a.device)
     if n:
-        packed = a.element_size() == 2 and n % 2 == 0 and a.data_ptr() % 4 == 0 and b.data_ptr() % 4 == 0
-        words = (a.view(torch.int32), b.view(torch.int32)) if packed else (a, b)
-        run = _RUN // 2 if packed else _RUN
-        _difference[(triton.cdiv(n, _RUN),)](
-            *words, a, b, found, n, words[0].numel(), infinity, WORDS=run, RUN=_RUN, TILE=_TILE, BINS=BINS, num_warps=8
+        paired = line.width == 16 and n % 2 == 0 and a.data_ptr() % 4 == 0 and b.data_ptr() % 4 == 0
+        words = (a.view(torch.int32), b.view(torch.int32)) if paired else (a, b)
+        n_words = words[0].numel()
+        _count[(triton.cdiv(n_words, _TILE * _TILES),)](
+            *words,
+            found,
+            n_words,
+            WIDTH=line.width,
+            LANES=2 if paired else 1,
+            LARGEST=line.largest,
+            ZEROS_APART=line.zeros_apart,
+            NANS_ALIKE=line.nans_alike,
+            TILE=_TILE,
+            TILES=_TILES,
+            num_warps=8,
         )
     return found
 
 
 @triton.jit
-def _line(bits, MAGNITUDE: tl.constexpr):
-    """Positions on the line of floats, in int32: neighbouring values are one apart, -0 at -1."""
-    wide = bits.to(tl.int32)
-    return tl.where(wide < 0, -1 - (wide & MAGNITUDE), wide)
+def _bits(word):
+    """A stored word in 32 bits."""
+    if word.dtype == tl.int16:
+        return word.to(tl.uint16, bitcast=True).to(tl.uint32)
+    return word.to(tl.uint32, bitcast=True)
 
 
 @triton.jit
-def _bin(distance):
-    """The bits that an unsigned 32-bit distance takes: 0 for 0, k for 2^(k-1) up to 2^k."""
-    # With the bit below each set bit cleared, rounding to float32 cannot reach the next power of two.
-    highest = distance ^ (distance & (distance >> 1))
-    exponent = highest.to(tl.float32).to(tl.int32, bitcast=True) >> 23
-    return tl.where(distance == 0, 0, exponent - 126)
+def _loaded(pointer, place, left, TILE: tl.constexpr, LENGTH: tl.constexpr):
+    """The words at `place` and those a tile on; zeros where none is left. Where all are, no mask parts the loads."""
+    if left == LENGTH:
+        one, other = tl.load(pointer + place), tl.load(pointer + place + TILE)
+    else:
+        one = tl.load(pointer + place, mask=place < left, other=0)
+        other = tl.load(pointer + place + TILE, mask=place + TILE < left, other=0)
+    return _bits(one), _bits(other)
 
 
-@triton.jit(do_not_specialize=["n", "n_words"])
-def _difference(
-    words_a_ptr,
-    words_b_ptr,
+@triton.jit
+def _ordered(word, WIDTH: tl.constexpr, ONES: tl.constexpr, ZEROS_APART: tl.constexpr):
+    """Each lane as an unsigned integer that grows with the number it stands for."""
+    negative = (word >> (WIDTH - 1)) & ONES
+    ordered = word ^ ((negative * ((1 << (WIDTH - 1)) - 1)) | (ONES << (WIDTH - 1)))
+    if not ZEROS_APART:
+        ordered += negative
+    return ordered
+
+
+@triton.jit
+def _distance(a, b, WIDTH: tl.constexpr, LANES: tl.constexpr):
+    if LANES == 1:
+        return tl.maximum(a, b) - tl.minimum(a, b)
+    low_a, low_b, high_a, high_b = a & 0xFFFF, b & 0xFFFF, a & 0xFFFF0000, b & 0xFFFF0000
+    low = tl.maximum(low_a, low_b) - tl.minimum(low_a, low_b)
+    return low | (tl.maximum(high_a, high_b) - tl.minimum(high_a, high_b))
+
+
+@triton.jit
+def _parted(
+    a,
+    b,
+    WIDTH: tl.constexpr,
+    LANES: tl.constexpr,
+    LARGEST: tl.constexpr,
+    ZEROS_APART: tl.constexpr,
+    NANS_ALIKE: tl.constexpr,
+):
+    """(distance, 0 where a lane has a NaN; the top bit of each lane that is incomparable)."""
+    ONES: tl.constexpr = 0x00010001 if LANES == 2 else 1
+    MAGNITUDES: tl.constexpr = ((1 << (WIDTH - 1)) - 1) * ONES
+    TOPS: tl.constexpr = ONES << (WIDTH - 1)
+    BEYOND: tl.constexpr = ((1 << (WIDTH - 1)) - 1 - LARGEST) * ONES  # carries a NaN's magnitude into the top bit
+    distance = _distance(_ordered(a, WIDTH, ONES, ZEROS_APART), _ordered(b, WIDTH, ONES, ZEROS_APART), WIDTH, LANES)
+    nan_a, nan_b = (a & MAGNITUDES) + BEYOND, (b & MAGNITUDES) + BEYOND
+    nan = (nan_a | nan_b) & TOPS
+    if NANS_ALIKE:
+        apart = (nan_a ^ nan_b) & TOPS
+    else:
+        unequal = a ^ b
+        apart = nan & (((unequal & MAGNITUDES) + MAGNITUDES) | unequal)
+    return distance & (((nan >> (WIDTH - 1)) * ((1 << WIDTH) - 1)) ^ 0xFFFFFFFF), apart
+
+
+@triton.jit
+def _reached(distance, WIDTH: tl.constexpr, LANES: tl.constexpr):
+    """Bit k of a lane: whether its distance is 2^k or more."""
+    for i in tl.static_range(5):
+        if (1 << i) < WIDTH:
+            below = distance >> (1 << i)
+            if LANES == 2:
+                below &= (0xFFFF >> (1 << i)) * 0x00010001
+            distance |= below
+    return distance
+
+
+@triton.jit
+def _halves(total):
+    """(low, high): the two 16-bit counts that a sum of words has kept."""
+    return (total & 0xFFFF).to(tl.int64), ((total >> 16) & 0xFFFF).to(tl.int64)
+
+
+@triton.jit
+def _add_bits(found_ptr, words, LANES: tl.constexpr):
+    """Add counts of eight bits [words, 8], and of those 16 places above, which are the other lane's."""
+    low, high = _halves(tl.sum(words.to(tl.int32, bitcast=True), 0))
+    bit = tl.arange(0, 8)
+    if LANES == 2:
+        tl.atomic_add(found_ptr + bit, low + high, sem="relaxed")
+    else:
+        tl.atomic_add(found_ptr + bit, low, sem="relaxed")
+        tl.atomic_add(found_ptr + bit + 16, high, sem="relaxed")
+
+
+@triton.jit
+def _count(
     a_ptr,
     b_ptr,
     found_ptr,
-    n,
     n_words,
-    infinity,
-    WORDS: tl.constexpr,
-    RUN: tl.constexpr,
+    WIDTH: tl.constexpr,
+    LANES: tl.constexpr,
+    LARGEST: tl.constexpr,
+    ZEROS_APART: tl.constexpr,
+    NANS_ALIKE: tl.constexpr,
     TILE: tl.constexpr,
-    BINS: tl.constexpr,
+    TILES: tl.constexpr,
 ):
-    MAGNITUDE: tl.constexpr = 0x7FFF if a_ptr.dtype.element_ty == tl.int16 else 0x7FFFFFFF
-    program = tl.program_id(0).to(tl.int64)
-    words_a_ptr += program * WORDS
-    words_b_ptr += program * WORDS
+    start = tl.program_id(0).to(tl.int64) * (TILE * TILES)
+    left = tl.minimum(n_words - start, TILE * TILES).to(tl.int32)
+    a_ptr += start
+    b_ptr += start
     offset = tl.arange(0, TILE)
-    unequal = tl.zeros((TILE,), words_a_ptr.dtype.element_ty)
-    if (program + 1) * WORDS <= n_words:
-        for i in tl.static_range(WORDS // TILE):
-            unequal |= tl.load(words_a_ptr + i * TILE + offset) ^ tl.load(words_b_ptr + i * TILE + offset)
-    else:
-        left = (n_words - program * WORDS).to(tl.int32)
-        for i in tl.static_range(WORDS // TILE):
-            there = i * TILE + offset < left
-            word_a = tl.load(words_a_ptr + i * TILE + offset, mask=there, other=0)
-            unequal |= word_a ^ tl.load(words_b_ptr + i * TILE + offset, mask=there, other=0)
-    if tl.max((unequal != 0).to(tl.int32), 0) > 0:
-        a_ptr += program * RUN
-        b_ptr += program * RUN
-        rest = tl.minimum(n - program * RUN, RUN).to(tl.int32)
-        bins = tl.zeros((64,), tl.int32)
-        farthest = tl.zeros((TILE,), tl.uint32)
-        first = tl.full((TILE,), RUN, tl.int32)
-        for j in range(RUN // TILE):
-            place = j * TILE + offset
-            a = tl.load(a_ptr + place, mask=place < rest, other=0)
-            b = tl.load(b_ptr + place, mask=place < rest, other=0)
-            nan_a, nan_b = (a.to(tl.int32) & MAGNITUDE) > infinity, (b.to(tl.int32) & MAGNITUDE) > infinity
-            line_a, line_b = _line(a, MAGNITUDE), _line(b, MAGNITUDE)
-            above, below = tl.maximum(line_a, line_b), tl.minimum(line_a, line_b)
-            steps = above.to(tl.uint32, bitcast=True) - below.to(tl.uint32, bitcast=True)
-            steps = tl.where(nan_a & nan_b, 0, steps)
-            apart = nan_a != nan_b
-            bins += tl.histogram(tl.where(apart, BINS - 1, _bin(steps)).to(tl.int32), 64)
-            farthest = tl.maximum(farthest, tl.where(apart, 0, steps))
-            first = tl.minimum(first, tl.where(apart | (steps != 0), place, RUN))
-        k = tl.arange(0, 64)
-        tl.atomic_add(found_ptr + k, bins.to(tl.int64), mask=(k > 0) & (bins > 0), sem="relaxed")
-        tl.atomic_max(found_ptr + BINS, tl.max(farthest.to(tl.int64), 0), sem="relaxed")
-        nearest = tl.min(first, 0)
-        if nearest < RUN:
-            tl.atomic_max(found_ptr + BINS + 1, n - program * RUN - nearest, sem="relaxed")
+    ones = tl.zeros((TILE,), tl.uint32)
+    twos, fours, eights, sixteens, all_of_32 = ones, ones, ones, ones, ones
+    apart, low, high = ones, ones, ones
+    first = tl.full((TILE,), TILES, tl.int32)
+    for i in range(0, TILES, 2):
+        place = i * TILE + offset
+        a, next_a = _loaded(a_ptr, place, left, TILE, TILE * TILES)
+        b, next_b = _loaded(b_ptr, place, left, TILE, TILE * TILES)
+        one, apart_one = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE)
+        other, apart_other = _parted(next_a, next_b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE)
+        first = tl.minimum(first, tl.where((other | apart_other) != 0, i + 1, TILES))
+        first = tl.minimum(first, tl.where((one | apart_one) != 0, i, TILES))
+        apart += (apart_one >> (WIDTH - 1)) + (apart_other >> (WIDTH - 1))
+        high = tl.maximum(high, tl.maximum(one, other))
+        if LANES == 2:
+            low = tl.maximum(low, tl.maximum(one & 0xFFFF, other & 0xFFFF))
+        one, other = _reached(one, WIDTH, LANES), _reached(other, WIDTH, LANES)
+        half = ones ^ one
+        carry = (ones & one) | (half & other)
+        ones = half ^ other
+        twos, carry = twos ^ carry, twos & carry
+        fours, carry = fours ^ carry, fours & carry
+        eights, carry = eights ^ carry, eights & carry
+        sixteens, carry = sixteens ^ carry, sixteens & carry
+        all_of_32 |= carry
+
+    nearest = tl.min(tl.where(first < TILES, first * TILE + offset, TILE * TILES), 0)
+    if nearest < left:
+        bit = tl.arange(0, 8)[None, :]
+        eighths = (ones[:, None] >> bit) & 0x01010101
+        eighths += ((twos[:, None] >> bit) & 0x01010101) << 1
+        eighths += ((fours[:, None] >> bit) & 0x01010101) << 2
+        eighths += ((eights[:, None] >> bit) & 0x01010101) << 3
+        eighths += ((sixteens[:, None] >> bit) & 0x01010101) << 4
+        eighths += ((all_of_32[:, None] >> bit) & 0x01010101) << 5
+        _add_bits(found_ptr, eighths & 0x00FF00FF, LANES)
+        _add_bits(found_ptr + 8, (eighths >> 8) & 0x00FF00FF, LANES)
+        low_apart, high_apart = _halves(tl.sum(apart.to(tl.int32, bitcast=True), 0))
+        tl.atomic_add(found_ptr + 32, low_apart + high_apart, sem="relaxed")
+        if LANES == 2:
+            high = tl.maximum(low, high >> 16)
+        tl.atomic_max(found_ptr + 33, tl.max(high.to(tl.int64), 0), sem="relaxed")
+        index = (start + nearest) * LANES
+        if LANES == 2:
+            a, b = _bits(tl.load(a_ptr + nearest)), _bits(tl.load(b_ptr + nearest))
+            one, apart_one = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE)
+            index += (((one | apart_one) & 0xFFFF) == 0).to(tl.int64)
+        tl.atomic_max(found_ptr + 34, n_words * LANES - index, sem="relaxed")

@@ -6,10 +6,13 @@ some backend cannot make a subnormal equal to zero. Tensors may be strided views
 
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from kernels import bit_line
+from kernels.bit_line import INCOMPARABLE, SATURATED, BitLine
 from parity.formats import FLOATS, INTEGERS, FloatFormat, bits_text
 
 __all__ = [
@@ -20,6 +23,7 @@ __all__ = [
     "NanBits",
     "SignedZero",
     "bits",
+    "bits_line",
     "bits_text",
     "dtype_name",
     "float_format",
@@ -29,12 +33,6 @@ __all__ = [
     "storage",
     "ulp_distance",
 ]
-
-INCOMPARABLE = -1
-"""ulp_distance of a NaN to anything that is not equal to it."""
-
-SATURATED = 2**63 - 1
-"""ulp_distance of elements 2^63 - 1 or more steps apart, which only 64-bit dtypes have."""
 
 _STORAGE = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
@@ -92,11 +90,24 @@ def storage(x: Tensor) -> Tensor:
     return x.view(_STORAGE[x.element_size()])
 
 
+@cache
+def bits_line(dtype: torch.dtype, policy: BitPolicy = DEFAULT) -> BitLine:
+    """How the bits of a dtype are compared under a policy. Raises ValueError for a dtype that has no format."""
+    form = float_format(dtype)
+    if form is None:
+        integer = INTEGERS[dtype_name(dtype)]
+        return BitLine(width=integer.width, signed=integer.signed)
+    return BitLine(
+        width=form.width,
+        largest=form.largest,
+        zeros_apart=policy.signed_zero is SignedZero.DISTINCT,
+        nans_alike=policy.nan is NanBits.ANY_EQUAL,
+    )
+
+
 def is_nan(x: Tensor) -> Tensor:
     """bool, shape of x: the pattern's magnitude is above the format's largest number. False for integer dtypes."""
-    form = float_format(x.dtype)
-    raw = storage(x)
-    return torch.zeros_like(raw, dtype=torch.bool) if form is None else (raw & form.magnitude_mask) > form.largest
+    return bit_line.is_nan(storage(x), bits_line(x.dtype))
 
 
 def bits(x: Tensor, policy: BitPolicy = DEFAULT) -> Tensor:
@@ -124,17 +135,7 @@ def line(x: Tensor, policy: BitPolicy = DEFAULT) -> Tensor:
     +0.0 at 0 are neighbours), -m where they are EQUAL (both zeros at 0). Infinity is one step past the largest finite
     value. The position of a NaN means nothing. Integers: the value itself; uint64 values, less 2^63 so that they fit.
     """
-    form = float_format(x.dtype)
-    raw = storage(x)
-    wide = raw.to(torch.int64)
-    if form is not None:
-        magnitude = wide & form.magnitude_mask
-        origin = -1 if policy.signed_zero is SignedZero.DISTINCT else 0
-        return torch.where(wide < 0, origin - magnitude, magnitude)
-    integer = INTEGERS[dtype_name(x.dtype)]
-    if integer.signed:
-        return wide
-    return wide ^ -(2**63) if integer.width == 64 else wide & (1 << integer.width) - 1
+    return bit_line.positions(storage(x), bits_line(x.dtype, policy))
 
 
 def ulp_distance(a: Tensor, b: Tensor, policy: BitPolicy = DEFAULT) -> Tensor:
@@ -148,16 +149,4 @@ def ulp_distance(a: Tensor, b: Tensor, policy: BitPolicy = DEFAULT) -> Tensor:
             f"a distance in ulps needs one dtype and one shape, but a is {dtype_name(a.dtype)} {list(a.shape)} "
             f"and b is {dtype_name(b.dtype)} {list(b.shape)}"
         )
-    i, j = line(a, policy), line(b, policy)
-    steps = gap(i, j)
-    if float_format(a.dtype) is None:
-        return steps
-    same = bits(a, policy) == bits(b, policy)
-    nan_steps = torch.where(same, 0, INCOMPARABLE)
-    return torch.where(is_nan(a) | is_nan(b), nan_steps, steps)
-
-
-def gap(i: Tensor, j: Tensor) -> Tensor:
-    """min(|i - j|, SATURATED) of int64 tensors. The subtraction wraps below zero exactly when the gap exceeds int64."""
-    steps = torch.maximum(i, j) - torch.minimum(i, j)
-    return steps.masked_fill(steps < 0, SATURATED)
+    return bit_line.distances(storage(a), storage(b), bits_line(a.dtype, policy))

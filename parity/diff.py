@@ -7,32 +7,19 @@ a different dtype is one in every element: a scale of 1.0 kept in float64 is not
 The dtype that a stage was computed in is no part of a difference: only what it returned is.
 """
 
+from collections.abc import Sequence
 from math import isfinite, log10, prod
 
 import torch
 from torch import Tensor
 
-from parity.bits import (
-    DEFAULT,
-    INCOMPARABLE,
-    SATURATED,
-    BitPolicy,
-    bits,
-    dtype_name,
-    float_format,
-    gap,
-    is_nan,
-    line,
-    storage,
-    ulp_distance,
-)
+from kernels.bit_difference import BINS, BitDifference, Place, bit_difference, differences
+from kernels.bit_line import INCOMPARABLE, gap
+from parity.bits import DEFAULT, BitPolicy, bits, bits_line, dtype_name, float_format, is_nan, line, storage
 from parity.record import ABSENT, STAGES, ByStage, Element, StageDiff
 from parity.trace import Trace
 
-HISTOGRAM_BINS = 65
-"""Bin 0, 63 bins of doubling width that hold every distance below 2^63, and the bin of incomparable elements."""
-
-_WORST = 8
+HISTOGRAM_BINS = BINS
 
 
 def diff_traces(a: Trace, b: Trace, policy: BitPolicy = DEFAULT) -> ByStage[StageDiff]:
@@ -58,15 +45,11 @@ def diff_stage(name: str, a: Tensor | None, b: Tensor | None, policy: BitPolicy 
         a, b = a.cpu(), b.cpu()
     if a.shape != b.shape:
         return _unlike(name, a, b)
-    if a.dtype == b.dtype and torch.equal(storage(a), storage(b)):
-        return _stage_diff(name, a, b, max_ulp=0, histogram=(a.numel(), *[0] * (HISTOGRAM_BINS - 1)))
-    if _integer_stage(name) and bool(_holds_integers(a).all() and _holds_integers(b).all()):
-        distance = _code_distance(a, b)
-    elif a.dtype == b.dtype:
-        distance = ulp_distance(a, b, policy)
-    else:
-        return _unlike(name, a, b)
-    return _counted(name, a, b, distance.reshape(-1))
+    if _compared_as_integers(name, a, b):
+        return _counted(name, a, b, differences(_code_distance(a, b).reshape(-1)))
+    if a.dtype == b.dtype:
+        return _counted(name, a, b, bit_difference(storage(a), storage(b), bits_line(a.dtype, policy)))
+    return _unlike(name, a, b)
 
 
 def equal_cases(name: str, a: Tensor, b: Tensor, policy: BitPolicy = DEFAULT) -> Tensor:
@@ -115,6 +98,13 @@ def _integer_stage(name: str) -> bool:
     return name.endswith((".codes", ".zero_point"))
 
 
+def _compared_as_integers(name: str, a: Tensor, b: Tensor) -> bool:
+    """Whether two sides of a stage are integers in some dtypes; of integers in one dtype the bits tell as much."""
+    if not _integer_stage(name) or (a.dtype == b.dtype and float_format(a.dtype) is None):
+        return False
+    return bool(_holds_integers(a).all() and _holds_integers(b).all())
+
+
 def _holds_integers(x: Tensor) -> Tensor:
     """bool, shape of x: the element is NaN or an integer that int64 holds."""
     if float_format(x.dtype) is not None:
@@ -138,39 +128,32 @@ def _every(flags: Tensor) -> Tensor:
     return flags.reshape(flags.shape[0], prod(flags.shape[1:])).all(dim=1)
 
 
-def _counted(name: str, a: Tensor, b: Tensor, distance: Tensor) -> StageDiff:
-    """The record of two sides whose elements stand at these distances (flat, row-major)."""
-    bounds = 2 ** torch.arange(63, dtype=torch.int64, device=distance.device)
-    bins = torch.bucketize(distance, bounds, right=True).masked_fill(distance == INCOMPARABLE, HISTOGRAM_BINS - 1)
-    histogram = torch.bincount(bins, minlength=HISTOGRAM_BINS).tolist()
-    at = distance.nonzero().reshape(-1)
-    if at.numel() == 0:
-        return _stage_diff(name, a, b, max_ulp=0, histogram=tuple(histogram))
-    found = distance[at]
-    farthest = int(found.max())
-    rank = found.clamp(max=SATURATED - 1).masked_fill(found == INCOMPARABLE, SATURATED)
-    order = rank.sort(descending=True, stable=True).indices[:_WORST]
-    first, *worst = _elements(a, b, distance, torch.cat([at[:1], at[order]]))
+def _counted(name: str, a: Tensor, b: Tensor, found: BitDifference) -> StageDiff:
+    """The record of two sides whose elements part as counted."""
+    if found.first is None:
+        return _stage_diff(name, a, b, max_ulp=0, histogram=found.histogram)
+    first, *worst = _elements(a, b, (found.first, *found.worst))
     return _stage_diff(
         name,
         a,
         b,
-        n_different=at.numel(),
-        max_ulp=None if farthest == INCOMPARABLE else farthest,
+        n_different=found.n_different,
+        max_ulp=found.max_ulp,
         first=first,
         worst=tuple(worst),
-        histogram=tuple(histogram),
+        histogram=found.histogram,
         sqnr=sqnr_db(a, b),
     )
 
 
-def _elements(a: Tensor, b: Tensor, distance: Tensor, at: Tensor) -> list[Element]:
+def _elements(a: Tensor, b: Tensor, places: Sequence[Place]) -> list[Element]:
     """The elements at these flat positions."""
+    at = torch.tensor([place.at for place in places], device=a.device)
     index = torch.stack(torch.unravel_index(at, a.shape), dim=1) if a.dim() else at.new_empty(len(at), 0)
-    rows = zip(index.tolist(), _unsigned(a, at), _unsigned(b, at), distance[at].tolist(), strict=True)
+    rows = zip(index.tolist(), _unsigned(a, at), _unsigned(b, at), places, strict=True)
     return [
         Element(index=tuple(i), bits_a=bits_a, bits_b=bits_b, ulp=None if ulp == INCOMPARABLE else ulp)
-        for i, bits_a, bits_b, ulp in rows
+        for i, bits_a, bits_b, (_, ulp) in rows
     ]
 
 

@@ -36,7 +36,8 @@ ALLOWED = {
     # how a device computes: each operation once, and once more where a device needs its own version, bit-equal to it
     "kernels/*": ("cast", "what a kernel is carried in is its own affair"),
     "kernels/*_triton": ("bound divide", "a device's own version of what stands beside it"),
-    "kernels/bit_difference": ("bound", "the greatest distance"),
+    "kernels/bit_difference": ("bound", "the order of distances"),
+    "kernels/bit_line": ("bound", "distances"),
     "kernels/divide": ("divide", "the one division"),
     "kernels/narrow": ("round bound", "the one narrowing cast, and the number above its result"),
     "kernels/rounding": ("round", "the one place that rounds to integers"),
@@ -76,9 +77,8 @@ ALLOWED = {
     "quant/subclass/shards": ("cast", "a gathered shard in its declared dtype"),
 }
 PARITY_ALLOWED = {
-    "parity/bits": ("bound", "ulp distances"),
     "parity/coverage": ("round", "whether a quotient is a tie"),
-    "parity/diff": ("round bound", "ulp distances"),
+    "parity/diff": ("round", "which codes are integers"),
     "parity/fills": ("round bound", "where inputs are laid: ties and edges, no codes"),
     "parity/flips": ("round", "an eps read off a scale"),
     "parity/small_case": ("round", "the next value to try"),
