@@ -55,7 +55,8 @@ def next_above(t: Tensor) -> Tensor:
     pattern = t.view(torch.int8)
     above = torch.where(pattern < 0, pattern - 1, (pattern + 1).clamp(max=_E4M3_LAST))
     above = torch.where(pattern == -128, 1, above)  # -0 is followed by what follows 0
-    return torch.where(t == t, above.to(torch.int8), pattern).view(E4M3)
+    is_nan = pattern & _E4M3_NAN == _E4M3_NAN
+    return torch.where(is_nan, pattern, above.to(torch.int8)).view(E4M3)
 
 
 def _rounded_by_bits(x: Tensor, dtype: torch.dtype) -> Tensor:
@@ -105,4 +106,4 @@ _FLOAT16_NORMAL = 0x38800000  # bits of 2^-14
 _FLOAT16_BEYOND = 0x47800000  # bits of 2^16, the first power of two that float16 lacks
 _E4M3_NORMAL = 0x3C800000  # bits of 2^-6
 _E4M3_LARGEST = 0x43E00000  # bits of 448
-_E4M3_LAST = 0x7E  # the pattern of 448 in its own format; the one after it is NaN
+_E4M3_LAST, _E4M3_NAN = 0x7E, 0x7F  # patterns of its own: 448, and what is no number

@@ -50,7 +50,7 @@ def scale_in_use(qparams: QParams, source: d.ScaleSource, groups: Groups) -> Ten
             "choose_qparams, or use rules with code_scale and dequantize_scale stored"
         )
     if rules.zero_scale_at is d.ZeroScaleAt.USE:
-        scale = replace_zero_scale(scale, rules)
+        scale = replace_zero_scale(scale, rules, scale.dtype)
     return groups.spread(scale)
 
 

@@ -67,16 +67,14 @@ def readable(scale: Tensor) -> Tensor:
     return scale.float() if scale.dtype is E4M3 else scale
 
 
-def replace_zero_scale(scale: Tensor, rules: Rules) -> Tensor:
-    """The scale with what `zero_scale` says, rounded to its dtype as scales are, in place of zeros and, but for TENTH,
-    of what is not finite.
+def replace_zero_scale(scale: Tensor, rules: Rules, dtype: torch.dtype) -> Tensor:
+    """The scale with what `zero_scale` says, rounded to `dtype` as scales are, in place of zeros and, but for TENTH, of
+    what is not finite.
     """
     if rules.zero_scale is d.ZeroScale.KEEP:
         return scale
-    numbers = scale.double()  # few operations know eight bits
     tenth = rules.zero_scale is d.ZeroScale.TENTH
-    replaced = numbers == 0 if tenth else ~(numbers > 0) | numbers.isinf()
-    return torch.where(replaced, torch.full_like(scale, _instead_of_zero(rules, scale.dtype)), scale)
+    return scale.masked_fill(scale == 0 if tenth else ~(scale > 0) | scale.isinf(), _instead_of_zero(rules, dtype))
 
 
 def _in_storage(scale: Tensor, scheme: ResolvedScheme) -> Tensor:
@@ -86,18 +84,20 @@ def _in_storage(scale: Tensor, scheme: ResolvedScheme) -> Tensor:
         scale = _nearest_power_of_two(scale)
     stored = _rounded(scale, dtype, rules)
     if rules.scale_overflow is d.ScaleOverflow.SATURATE:
-        overflowed = stored.double().isinf() & scale.isfinite()
-        stored = torch.where(overflowed, torch.full_like(stored, torch.finfo(dtype).max), stored)
+        stored = stored.masked_fill(stored.isinf() & scale.isfinite(), torch.finfo(dtype).max)
     if rules.eps_order is d.EpsOrder.AFTER_STORAGE:
         stored = at_least_eps(stored, scheme)
-    return replace_zero_scale(stored, rules) if rules.zero_scale_at is d.ZeroScaleAt.STORED else stored
+    if rules.zero_scale_at is d.ZeroScaleAt.STORED:
+        stored = replace_zero_scale(stored, rules, dtype)
+    return cast(stored, dtype, rules)
 
 
 def _rounded(scale: Tensor, dtype: torch.dtype, rules: Rules) -> Tensor:
-    """R_S(s), to nearest or up."""
-    stored = cast(scale, dtype, rules)
+    """R_S(s), to nearest or up; where S has eight bits still in fp32, since few operations know those."""
+    nearest = cast(scale, dtype, rules)
+    stored = readable(nearest)
     if rules.scale_rounding is d.ScaleRounding.UP:
-        stored = torch.where(stored.double() < scale.double(), op(next_above(stored), rules), stored)
+        stored = torch.where(stored.double() < scale.double(), readable(op(next_above(nearest), rules)), stored)
     return stored
 
 
