@@ -17,6 +17,7 @@ from quant.quantized_tensor.extremes import COMPARING, of_codes
 from quant.quantized_tensor.kinds import Kind
 from quant.quantized_tensor.moved import mapped, moved, moved_alone
 from quant.quantized_tensor.products import product
+from quant.whole import whole
 
 if TYPE_CHECKING:
     from quant.quantized_tensor.tensor import QuantizedTensor
@@ -51,7 +52,7 @@ class Call:
         return bool(self.args) and self.args[0] is self.leader
 
 
-@torch.compiler.disable  # a graph holds whole operations, or breaks at one; nothing in between is traced
+@whole
 def carried_out(
     cls: type[QuantizedTensor], function: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any]
 ) -> Any:

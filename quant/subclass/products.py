@@ -41,11 +41,21 @@ class WrappedInput:
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        product = PRODUCTS.get(func)
-        if product is not None:
-            return product(*args, **(kwargs or {}))
-        plain, plain_kwargs = tree_map(bare, (tuple(args), dict(kwargs or {})))
-        return func(*plain, **plain_kwargs)
+        return called(func, args, kwargs or {}, lambda plain, named: func(*plain, **named))
+
+
+def called(
+    func: Callable[..., Any],
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    otherwise: Callable[[tuple[Any, ...], dict[str, Any]], Any],
+) -> Any:
+    """A product by the one path of the layers; anything else is `otherwise` of the arguments, without their wraps."""
+    product = PRODUCTS.get(func)
+    if product is not None:
+        return product(*args, **kwargs)
+    plain, named = tree_map(bare, (tuple(args), dict(kwargs)))
+    return otherwise(plain, named)
 
 
 def bare(arg: Any) -> Any:

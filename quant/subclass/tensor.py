@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_map
 
 from quant.scheme import QuantScheme
 from quant.subclass.moves import dispatched
-from quant.subclass.products import PRODUCTS, bare
+from quant.subclass.products import called
 from quant.subclass.shards import Shards
 
 
@@ -70,11 +70,7 @@ class FakeQuantizedTensor(Shards, Tensor):
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
-        product = PRODUCTS.get(func)
-        if product is not None:
-            return product(*args, **(kwargs or {}))
-        plain, plain_kwargs = tree_map(bare, (tuple(args), dict(kwargs or {})))
-        return torch._C._disabled_torch_function_impl(func, types, plain, plain_kwargs)
+        return called(func, args, kwargs or {}, partial(torch._C._disabled_torch_function_impl, func, types))
 
     @classmethod
     def __torch_dispatch__(  # type: ignore[override]  # torch types it as an instance's method
