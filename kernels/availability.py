@@ -115,6 +115,13 @@ NEEDS: Final = (
         missing="no C++ compiler, which torch.compile needs on cpu",
     ),
     Need(
+        devices=("cpu",),
+        modes=("compiled", "fused"),
+        needs="Python's headers, which some systems have as python3-dev",
+        met=lambda m: m.has_headers,
+        missing="no Python.h, which torch.compile needs on cpu",
+    ),
+    Need(
         devices=("cuda", "xpu"),
         modes=("compiled", "fused", "triton"),
         needs="the package triton",

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import re
 import sys
+import sysconfig
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
+from pathlib import Path
 from shutil import which
 
 import torch
@@ -22,6 +24,7 @@ class Machine:
     cpu: str  # AVX512, AVX2, DEFAULT, ...
     cuda: tuple[int, int] | None  # compute capability
     compiler: str | None  # the C++ compiler that torch.compile calls
+    has_headers: bool  # Python.h
     has_triton: bool
 
     @property
@@ -42,5 +45,6 @@ def this_machine() -> Machine:
         cpu=torch.backends.cpu.get_cpu_capability(),
         cuda=torch.cuda.get_device_capability() if "cuda" in devices else None,
         compiler=which(os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")),
+        has_headers=Path(sysconfig.get_path("include"), "Python.h").exists(),
         has_triton=find_spec("triton") is not None,
     )

@@ -17,8 +17,8 @@ from parity.epoch_cells import EPOCH_CELLS
 from parity.lanes import Flow, Lane
 
 EXACT = "exact"
-# Layers that are exported and fused for comparison, in bfloat16: each costs two graphs, a third of a second to make, and
-# the machine code of two or four, two seconds each.
+# Layers that are exported and fused for comparison, in bfloat16: each costs two exported graphs, a third of a second to
+# make, and two or four compiled ones, two seconds each.
 GRAPHED: Final = (
     ("linear", "int8_dynamic_intx_weight"),
     ("linear", "int4_weight_only"),

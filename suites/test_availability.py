@@ -14,13 +14,22 @@ from parity.backends.registry import backend_named
 from parity.lanes import DEVICES, MODES, parse_lane
 from quant.packing import ORDERS, Layout, Packing
 
-BARE = Machine(torch=(2, 11), devices=frozenset({"cpu"}), cpu="AVX2", cuda=None, compiler=None, has_triton=False)
+BARE = Machine(
+    torch=(2, 11),
+    devices=frozenset({"cpu"}),
+    cpu="AVX2",
+    cuda=None,
+    compiler=None,
+    has_headers=False,
+    has_triton=False,
+)
 EQUIPPED = Machine(
     torch=(2, 13),
     devices=frozenset(DEVICES),
     cpu="AVX512",
     cuda=(9, 0),
     compiler="/bin/g++",
+    has_headers=True,
     has_triton=True,
 )
 OLD_GPU = replace(EQUIPPED, cuda=(7, 5))
@@ -30,6 +39,7 @@ ASKED = [
     (BARE, ("cpu", "exported"), {}, None),
     (BARE, ("cpu", "compiled"), {}, "no C++ compiler, which torch.compile needs on cpu"),
     (BARE, ("cpu", "fused"), {}, "no C++ compiler, which torch.compile needs on cpu"),
+    (replace(EQUIPPED, has_headers=False), ("cpu", "fused"), {}, "no Python.h, which torch.compile needs on cpu"),
     (EQUIPPED, ("cpu", "fused"), {}, None),
     (EQUIPPED, ("cpu", "triton"), {}, "the triton kernels run on cuda"),
     (BARE, ("cuda", "eager"), {}, "no cuda device"),
@@ -84,7 +94,8 @@ def test_what_is_missing_is_a_sentence(
 
 def test_no_row_is_idle() -> None:
     """Each is the first reason of some question on one of the machines."""
-    machines = (BARE, EQUIPPED, OLD_GPU, replace(EQUIPPED, torch=(2, 9)), replace(EQUIPPED, has_triton=False))
+    lacking = [replace(EQUIPPED, **lack) for lack in ({"torch": (2, 9)}, {"has_headers": False}, {"has_triton": False})]
+    machines = (BARE, EQUIPPED, OLD_GPU, *lacking)
     asked = product(machines, DEVICES, MODES, (torch.float64, torch.bfloat16), (None, *LAYOUTS))
     said = {missing(where, mode, dtype=dtype, layout=layout, machine=m) for m, where, mode, dtype, layout in asked}
     assert [need.missing for need in NEEDS if not said & {need.missing.format(m=m) for m in machines}] == []

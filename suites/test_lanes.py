@@ -164,6 +164,7 @@ def test_graphs_and_mechanisms_are_compared_where_bfloat16_is_all_that_is_asked_
     half = {str(edge) for edge in edges_of(cell_at({"dtype": "bf16"}))}
     for flow in Flow:
         assert f"engine:{flow}~engine:{flow}:cpu:exported" in half
+    assert "engine:qat_prepare~engine:qat_prepare:cpu:fused" in half
     assert "engine:qat_prepare~engine_subclass:qat_prepare" in half
     assert not [edge for edge in map(str, edges_of(cell_at({}))) if "exported" in edge or "subclass" in edge]
     assert "engine:qat_prepare~engine_subclass:qat_prepare" in map(str, edges_of(cell_at({"grad": "yes"})))
