@@ -1,8 +1,8 @@
 """The oracle's arithmetic in float64 without a rounding error that is not known: fast, for large tensors.
 
-An unrounded result is a pair: its nearest float64 v, and the sign of what v lacks. Rounding v to fewer bits is then
-correct, since every tie of a narrower format is a float64: the exact result lies on the same side of it as v, or v is
-the tie and the sign decides.
+An unrounded result is a pair: its nearest float64 v, and a number with the sign of what v lacks. Rounding v to fewer
+bits is then correct, since every tie of a narrower format is a float64: the exact result lies on the same side of it as
+v, or v is the tie and the sign decides.
 
 Where the sign comes from, for operands between 2^-300 and 2^300 in size (float32 and narrower always are, or zero):
 sum       Knuth's two_sum (The Art of Computer Programming 2, 4.2.2)
@@ -27,7 +27,7 @@ _SPLIT = 2.0**27 + 1
 
 
 class Bulk(Arithmetic):
-    """Values are float64 arrays; what is unrounded is (nearest float64, sign of exact - nearest)."""
+    """Values are float64 arrays; what is unrounded is (nearest float64, a number of the sign of exact - nearest)."""
 
     def number(self, value: float) -> Values:
         return np.asarray(float(value))
@@ -42,22 +42,22 @@ class Bulk(Arithmetic):
         return a, np.zeros(np.shape(a))
 
     def sum(self, a: Values, b: Values) -> Unrounded:
-        return _signed(*two_sum(a, b))
+        return _known(*two_sum(a, b))
 
     def product(self, a: Values, b: Values) -> Unrounded:
-        value, error = _signed(*two_product(a, b))
+        value, error = _known(*two_product(a, b))
         return value, np.where(_provable(a) & _provable(b), error, np.nan)
 
     def quotient(self, a: Values, b: Values) -> Unrounded:
         value = a / b
         whole, part = two_product(value, b)
-        value, error = _signed(value, ((a - whole) - part) * np.sign(b))
+        value, error = _known(value, ((a - whole) - part) * np.sign(b))
         return value, np.where(_provable(a) & _provable(b), error, np.nan)
 
     def product_sum(self, a: Values, b: Values, c: Values) -> Unrounded:
         a, b, c = np.broadcast_arrays(a, b, c)
         product, part = two_product(a, b)
-        value, error = _signed(*two_sum(product, c))
+        value, error = _known(*two_sum(product, c))
         wide = np.isfinite(value) & (part != 0)
         if wide.any():
             exactly = Rational()
@@ -159,6 +159,6 @@ def _provable(a: Values) -> Truth:
     return (a == 0) | ~np.isfinite(a) | ((abs(a) >= 2.0**-300) & (abs(a) <= 2.0**300))
 
 
-def _signed(value: Values, error: Values) -> tuple[Values, Values]:
-    """The sign of an error; a result that is not finite has none, nor has a quotient by infinity."""
-    return value, np.where(np.isfinite(value) & np.isfinite(error), np.sign(error), 0.0)
+def _known(value: Values, error: Values) -> tuple[Values, Values]:
+    """Without the NaN that an error is where a result is not finite, or a quotient was by infinity: there is none."""
+    return value, np.where(np.isfinite(error), error, 0.0)
