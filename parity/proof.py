@@ -80,9 +80,10 @@ class Proof:
 
     @property
     def name(self) -> str:
-        """The file's name without suffix: the claim, as far as it can be read, and a digest of all of it."""
+        """The file's name without suffix: the claim, as far as it can be read, and a digest of it and its device."""
         readable = re.sub(r"[^a-z0-9]+", "-", self.claim.lower())[:80].strip("-")
-        return f"{readable}-{blake2b(self.claim.encode(), digest_size=4).hexdigest()}"
+        held = self.claim if self.device == "cpu" else f"{self.claim}@{self.device}"
+        return f"{readable}-{blake2b(held.encode(), digest_size=4).hexdigest()}"
 
     def to_json(self) -> str:
         """The proof as JSON; from_json reads it back to an equal value."""
@@ -109,7 +110,10 @@ class Proof:
 
 
 def write_proof(directory: Path, proof: Proof) -> Path:
-    """DIRECTORY/proofs/NAME.json, in place of an earlier proof of the same claim. Raises StoreError."""
+    """DIRECTORY/proofs/NAME.json, in place of an earlier proof of the same claim on the same device.
+
+    Raises StoreError.
+    """
     path = directory / FOLDER / f"{proof.name}.json"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -37,7 +37,7 @@ class Proofs:
 def proofs(run: Run) -> Proofs:
     """The proofs in a run's directory; a file that cannot be read is told, and nothing else is lost with it."""
     try:
-        rows = sorted(read_proofs(run.directory), key=lambda proof: (proof.proved, proof.claim))
+        rows = sorted(read_proofs(run.directory), key=lambda proof: (proof.proved, proof.claim, proof.device))
     except StoreError as error:
         return Proofs(wrong=str(error))
     commit = run.manifest.environment.subject.get("engine_commit")

@@ -285,6 +285,13 @@ def test_hostile_names_stay_inside_the_folder() -> None:
     assert Proof.from_json(proof.to_json()) == proof
 
 
+def test_a_proof_on_one_device_does_not_replace_that_on_another(tmp_path: Any) -> None:
+    proofs = [replace(_plain(), device=device) for device in ("cpu", "cuda", "cuda:triton")]
+    for proof in (*proofs, proofs[0]):
+        write_proof(tmp_path, proof)
+    assert sorted(proof.device for proof in read_proofs(tmp_path)) == ["cpu", "cuda", "cuda:triton"]
+
+
 def _plain() -> Proof:
     return Proof(
         claim="quantize:a~b:bf16",

@@ -129,10 +129,16 @@ def _told(proofs: Sequence[Proof], directory: Path, as_json: bool) -> ExitCode:
         say_json({"run": str(directory), "proofs": facts})
     elif proofs:
         rows = [
-            ("proved" if proof.proved else "refuted", f"{proof.n_different:,}", f"{proof.pairs:,}", proof.claim)
+            (
+                "proved" if proof.proved else "refuted",
+                f"{proof.n_different:,}",
+                f"{proof.pairs:,}",
+                proof.device,
+                proof.claim,
+            )
             for proof in proofs
         ]
-        say(*table(rows, ("", "differ", "of", "claim")))
+        say(*table(rows, ("", "differ", "of", "on", "claim")))
     else:
         say(f"{directory} holds no proofs; `parity prove` makes some")
     return _code(proofs)
