@@ -20,7 +20,8 @@ HEAD: Final = (NDARRAY, FLEX, GPU)
 # One backend in two epochs, and the backends of one epoch.
 PAIRS: Final = ((MERGE, NDARRAY), (NDARRAY, FLEX), (NDARRAY, GPU))
 
-_GIVEN: Final = tuple(value for value in AXES["eps"].values if value != PRESET)
+# What the rule sets name as their eps bounds nothing.
+_GIVEN: Final = tuple(value for value in AXES["eps"].values if value not in (PRESET, "input_normal"))
 # A point has `rules` beside the axes, and the scale dtypes and activations that the cell names.
 GAPS: Final = (
     Forbidden(where={"op": ("embedding",)}, reason="tensors are indexed, and layers multiply"),
@@ -54,11 +55,15 @@ GAPS: Final = (
 _AS_NAMED: Final = ("scale", "ascale", "eps", "aeps", "act")
 
 
+def unsaid(cell: Cell, rules: str) -> str | None:
+    """Why a rule set of Burn's has no counterpart of a legal cell, or None."""
+    point = {**concrete(cell), **{axis: cell[axis] for axis in _AS_NAMED}, "rules": rules}
+    return next((gap.reason for gap in GAPS if gap.holds(point)), None)
+
+
 def takes_part(cell: Cell, rules: str) -> bool:
-    """Whether a rule set of Burn's has a counterpart of a legal cell."""
-    named = {axis: cell[axis] for axis in _AS_NAMED}
-    point = {**concrete(cell), **named, "rules": rules}
-    return cell["preset"] in BURN_PRESETS and not any(gap.holds(point) for gap in GAPS)
+    """Whether a cell has a scheme of Burn's, and the rule set a counterpart of it."""
+    return cell["preset"] in BURN_PRESETS and unsaid(cell, rules) is None
 
 
 def compared(cell: Cell) -> tuple[tuple[str, str], ...]:
