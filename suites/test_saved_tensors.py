@@ -25,7 +25,7 @@ from quant import (
     presets,
     save_tensors,
 )
-from quant.burn import BlockLevel, Value, burn_3042_half, burn_head_flex
+from quant.burn import BlockLevel, Value, burn_3042_half, burn_head, burn_head_flex
 from quant.granularity import Granularity
 from quant.quantized_tensor import BURN_3042, ENGINE, Contract
 from quant.quantized_tensor.file import METADATA_KEY
@@ -38,6 +38,9 @@ SCHEMES: dict[str, QuantScheme] = {
     "float zero point": presets.int4_weight_only(group_size=8),
     "unrounded scale kept": presets.int8_dynamic_intx_weight(group_size=8),
     "burn": burn_head_flex(Value.Q4F, level=BlockLevel((2, 8))),
+    "two levels": burn_head(
+        Value.Q8S, level=BlockLevel((2, 8)), scale_dtype=torch.float8_e4m3fn, global_dtype=torch.float32
+    ),
     "stretched": presets.stretched_intx_weight_only(bits=2, group_size=8),
 }
 
