@@ -15,6 +15,7 @@ from safetensors import safe_open
 from torch import Tensor, nn
 
 import parity
+from kernels.availability import missing
 from parity import oracle
 from parity.backends.functions import backend_from_functions
 from quant import (
@@ -198,6 +199,14 @@ def test_lanes_agree_and_so_does_an_exported_graph(name: str) -> None:
     own = replace(own, weight=replace(own.weight, rules=own.weight.rules.with_values(nan_code="zero")))
     for other in ("engine:qat_prepare", "engine:qat_convert", "engine:ptq:cpu:exported"):
         parity.assert_identical("engine:ptq", other, own)
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(missing("cpu", "compiled") is not None, reason=str(missing("cpu", "compiled")))
+@pytest.mark.parametrize("name", ["two levels", "ternary in groups"])
+def test_a_compiler_changes_no_bit(name: str) -> None:
+    for flow in ("ptq", "qat_prepare"):
+        parity.assert_identical(f"engine:{flow}", f"engine:{flow}:cpu:compiled", NAMED[name])
 
 
 @pytest.mark.parametrize("name", NAMED)
