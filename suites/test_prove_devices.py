@@ -51,8 +51,20 @@ def test_eager_and_fused_proofs_on_cuda_are_those_of_the_cpu(flips: tuple[str, .
 
 
 @pytest.mark.gpu
+def test_the_kernel_finds_in_all_of_float32_what_eager_lanes_find() -> None:
+    """At a subnormal scale 1/s overflows, so that x * (1/s) is infinite where x / s lies within the grid."""
+    flipped = party_of(["code_division=reciprocal_multiply", "reciprocal_dtype=code"], "engine")
+    given: dict[str, Any] = {"dtype": "fp32", "scale": "fp32", "scales": (2.0**-140, 0.125)}
+    claim = Claim(step=Step.QUANTIZE, a=flipped, b=other_party("engine", ENGINE), **given)
+    eager, fused = (prove(claim, device=device) for device in ("cuda", "cuda:triton"))
+    assert (eager.n_different, eager.parts, eager.witness) == (fused.n_different, fused.parts, fused.witness)
+    assert eager.pairs == fused.pairs == 2 * 4_278_190_080
+    assert eager.n_different > 0
+
+
+@pytest.mark.gpu
 def test_cuda_lanes_follow_their_declaration() -> None:
-    for step in Step:
+    for step in (Step.QUANTIZE, Step.FAKE_QUANTIZE, Step.DEQUANTIZE, Step.CHOOSE_QPARAMS):
         for domain in (INT, FLOAT):
             counter = counter_for(against_oracle(step, domain=domain), "cuda")
             assert counter.count(range(16_000, 16_064)).differing == ()
