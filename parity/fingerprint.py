@@ -19,6 +19,7 @@ from parity.backends.registry import backend_named
 from parity.bits import dtype_name
 from parity.black_box.acting import BASE, SPECIAL, UNSEEN, searched
 from parity.black_box.agenda import agenda
+from parity.black_box.alike import classes
 from parity.black_box.box import functions_of
 from parity.black_box.evidence import Witness, witness
 from parity.black_box.knowledge import Knowledge, tells_apart
@@ -33,11 +34,15 @@ _ONLY_SPECIAL: Final = SPECIAL | {"subnormals"}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One decision: its value, or None with the values that are still possible; witnesses refute the others."""
+    """One decision: its value, or None with the values that are still possible; witnesses refute the others.
+
+    classes = the possible values, together those that are provably one in all that was asked.
+    """
 
     field: str
     value: str | None
     possible: tuple[str, ...]
+    classes: tuple[tuple[str, ...], ...]
     witnesses: tuple[Witness, ...] = ()
 
 
@@ -93,7 +98,7 @@ def fingerprint(backend: Backend | Lane | str, *, evidence: bool = True) -> Fing
             void |= _supported_by(question)
     return Fingerprint(
         backend=name,
-        findings=tuple(_findings(knowledge, void, answered if evidence else [])),
+        findings=tuple(_findings(knowledge, void, answered, evidence)),
         asked=len(answered),
         refused=refused,
         unexplained=tuple(dict.fromkeys(map(_told, unexplained))),
@@ -118,19 +123,23 @@ def _supported_by(question: Question) -> set[str]:
     return {*searched(question)} if question.ordinary else {*searched(question)} & _ONLY_SPECIAL
 
 
-def _findings(knowledge: Knowledge, void: set[str], answered: list[tuple[Question, Answer]]) -> Iterator[Finding]:
-    known = {name: values[0] for name, values in knowledge.values.items() if len(values) == 1}
-    rules = _legal(known)
-    for name, values in knowledge.values.items():
-        if name in void:
-            yield Finding(field=name, value=None, possible=tuple(map(str, type(values[0]))))
-        elif name not in known:
-            yield Finding(field=name, value=None, possible=tuple(map(str, values)))
+def _findings(
+    knowledge: Knowledge, void: set[str], answered: list[tuple[Question, Answer]], evidence: bool
+) -> Iterator[Finding]:
+    possible = knowledge.values | {name: tuple(type(knowledge.values[name][0])) for name in void}
+    known = {name: values[0] for name, values in possible.items() if len(values) == 1}
+    rules = _legal(known) if evidence else None
+    for name, values in possible.items():
+        if name not in known:
+            texts = tuple(map(str, values))
+            told = classes(name, possible, (question for question, _ in answered))
+            yield Finding(field=name, value=None, possible=texts, classes=told)
         else:
+            value = str(known[name])
             others = [member for member in type(known[name]) if member != known[name]]
             found = (witness(name, other, rules, answered) for other in others) if rules is not None else ()
-            told = tuple(each for each in found if each is not None)
-            yield Finding(field=name, value=str(known[name]), possible=(str(known[name]),), witnesses=told)
+            witnesses = tuple(each for each in found if each is not None)
+            yield Finding(field=name, value=value, possible=(value,), classes=((value,),), witnesses=witnesses)
 
 
 def _legal(known: Mapping[str, StrEnum]) -> Rules | None:

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from enum import StrEnum
 from typing import Any
 
 import pytest
+import torch
 from typer.testing import CliRunner
 
 import parity
 from parity.backends.functions import backend_from_functions
 from parity.black_box.acting import BASE, FIELDS, searched
 from parity.black_box.agenda import ordinary_choices, special_choices
+from parity.black_box.alike import classes
 from parity.black_box.knowledge import Knowledge
 from parity.black_box.question import Question, Step
 from parity.cli.app import app
 from quant import Rules
+from quant.decisions import Float64Cast, MeanAccumulate, RescaleDtype
 from quant.rule_sets import ENGINE, TORCHAO
 from quant.rules import enumeration_of
 from suites.drawn_rules import AWAY, Box, behind_a_pipe, drawn_rules
@@ -66,6 +70,8 @@ def test_torchao_has_the_rules_of_its_named_set() -> None:
     equal_or_idle = {"mean_accumulate", "zero_scale", "zero_scale_at", "rescale_dtype", "float_rescale_dtype"}
     assert {each.field for each in found.findings if each.value is None} <= equal_or_idle
     assert [each.field for each in found.findings if each.value and not each.witnesses] in ([], ["rescale_fusion"])
+    told = {each.field: each.classes for each in found.findings if each.value is None}
+    assert told["rescale_dtype"] == told["float_rescale_dtype"] == (("promoted", "float64"),)
 
 
 # --- what is not known is not printed -----------------------------------------------------------------------------
@@ -103,6 +109,7 @@ def test_combinations_are_kept_where_single_values_are_not_told_apart() -> None:
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(1800)
 def test_a_box_that_no_rules_describe_is_told_and_its_codes_are_unknown() -> None:
     box = Box(ENGINE)
     spoiled = backend_from_functions(
@@ -126,6 +133,24 @@ def test_a_box_that_refuses_everything_tells_nothing() -> None:
     silent = backend_from_functions("silent", choose_qparams=refuses, quantize=refuses, dequantize=refuses)
     found = parity.fingerprint(silent, evidence=False)
     assert (found.values, found.asked) == ({}, 0)
+
+
+def test_values_that_no_question_can_part_are_one_class() -> None:
+    """A mean that nothing was asked of, and two dtypes that both round to bf16; two that part are two."""
+    dtypes = (torch.bfloat16, torch.float32)  # of x and of the stored scale
+    symmetric = next(each for each in ordinary_choices(BASE) if (each.x.dtype, each.scheme.scale_dtype) == dtypes)
+    other_known = {name: (value,) for name, value in _values(TORCHAO).items()}
+    possible = other_known | {"mean_accumulate": tuple(MeanAccumulate)}
+    assert classes("mean_accumulate", possible, [symmetric]) == (("native", "float32_sequential", "exact"),)
+    read_back = replace(symmetric, step=Step.DEQUANTIZE)
+    possible = other_known | {"rescale_dtype": (RescaleDtype.PROMOTED, RescaleDtype.OUTPUT, RescaleDtype.FLOAT64)}
+    assert classes("rescale_dtype", possible, [read_back]) == (("promoted", "float64"), ("output",))
+    possible["float64_cast"] = tuple(Float64Cast)
+    assert classes("rescale_dtype", possible, [read_back]) == (("promoted",), ("output",), ("float64",))
+
+
+def _values(rules: Rules) -> dict[str, StrEnum]:
+    return {name: getattr(rules, name) for name in Knowledge().values}
 
 
 # --- the questions ------------------------------------------------------------------------------------------------

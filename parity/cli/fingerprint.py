@@ -52,7 +52,8 @@ def _lines(found: Fingerprint) -> Iterator[str]:
 
 
 def _evidence(finding: Finding) -> str:
-    """One witness, or what is still possible."""
+    """One witness, or what is still possible: `keep = tenth` are one in all that was asked."""
     if finding.value is None:
-        return f"one of {', '.join(finding.possible)}"
+        told = ", ".join(map(" = ".join, finding.classes))
+        return f"one of {told}" if len(finding.classes) > 1 else f"{told} in all that was asked"
     return str(finding.witnesses[0]) if finding.witnesses else ""
