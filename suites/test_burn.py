@@ -1,4 +1,4 @@
-"""Burn's schemes both ways and what each side cannot say; requantization, torchao's scales, codes across blocks."""
+"""Burn's schemes both ways and what each side cannot say; models in words, flows, and where its backends part."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import Tensor, nn
-from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine
+from torch import nn
 
 import parity
 from parity.lanes import Flow
@@ -167,52 +166,6 @@ def replicated(layer: nn.Linear) -> nn.Linear:
     made = nn.Linear(layer.in_features, layer.out_features)
     made.load_state_dict(layer.state_dict())
     return made
-
-
-# --- requantization ---------------------------------------------------------------------------------------------------
-
-
-def rounds(value: Value, data: list[float], times: int) -> list[Tensor]:
-    """The tensor after each time that it is quantized with a fresh scale and read back."""
-    scheme = tensor_scheme(BurnScheme(value=value, scale_dtype=FP32), BURN_HEAD_NDARRAY)
-    read = [torch.tensor(data)]
-    for _ in range(times):
-        read.append(quantized_operand(read[-1], scheme).dequantized)
-    return read[1:]
-
-
-@pytest.mark.parametrize("value", [value for value in Value if value.is_symmetric])
-@pytest.mark.parametrize("data", [[1, 0.3], [-1, 0.3]])
-def test_a_symmetric_range_is_read_back_alike(value: Value, data: list[float]) -> None:
-    first, *others = rounds(value, data, 5)
-    assert first[0].item() == data[0]
-    assert all(same_bits(first, other) for other in others)
-
-
-@pytest.mark.parametrize(
-    ("value", "data", "recorded"),
-    [
-        (Value.Q4F, [1, 0.3], [0.9333, 0.8711, 0.8130, 0.7588]),
-        (Value.Q2F, [-1, 0.3], [-1.3333, -1.7778, -2.3704, -3.1605]),
-        (Value.Q2F, [1, 0.3], [0.6667, 0.4444, 0.2963, 0.1975]),
-        (Value.Q8F, [-1, 0.3], [-0.9961, -1.0000, -1.0039, -1.0078]),
-        (Value.Q8F, [1, 0.3], [0.9961, 0.9922, 0.9883, 0.9844]),
-    ],
-)
-def test_a_full_range_drifts_by_the_recorded_figures(value: Value, data: list[float], recorded: list[float]) -> None:
-    """+a is half a step beyond the grid and clipped; -a is a tie that one ulp of the scale decides."""
-    assert [round(read[0].item(), 4) for read in rounds(value, data, 4)] == recorded
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
-def test_symmetric_scales_are_torchao_s(dtype: torch.dtype) -> None:
-    """2a / 254 and a / 127 are one number, where 2a does not overflow and torchao's eps does not act."""
-    x = torch.randn(512, 32, generator=torch.Generator().manual_seed(0)).exp().to(dtype)
-    scheme = tensor_scheme(
-        BurnScheme(level=BlockLevel((32,))), BURN_HEAD_NDARRAY.with_values(scale_rounding="nearest_even")
-    )
-    scale, _ = choose_qparams_affine(x, MappingType.SYMMETRIC, (1, 32), torch.int8, quant_min=-127, quant_max=127)
-    assert same_bits(choose_qparams(x, scheme).scale, scale.reshape(-1, 1))
 
 
 # --- flows ------------------------------------------------------------------------------------------------------------
