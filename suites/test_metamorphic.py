@@ -29,6 +29,8 @@ from quant import (
     quantize_,
     rules_named,
 )
+from quant.burn import BlockLevel, BurnScheme, Value, tensor_scheme
+from quant.burn_rules import BURN_HEAD_FLEX, BURN_RULE_SETS
 from quant.codes import code_values
 from quant.decisions import ZeroPointRule
 from quant.rule_sets import RULE_SETS
@@ -126,6 +128,38 @@ def test_a_power_of_two_shows_where_eps_bounds_the_scale() -> None:
     assert small.item() == large.item() == 2.0**-7
 
 
+def test_a_power_of_two_shows_where_a_doubled_range_overflows() -> None:
+    """Burn doubles the largest magnitude before it divides; flex takes what is no number for a range of zeros."""
+    x = torch.tensor([2.0**127, 0.0])
+    for rules in BURN_RULE_SETS.values():
+        scheme = tensor_scheme(BurnScheme(), rules)
+        small, large = (choose_qparams(part, scheme).scale.item() for part in (x / 2, x))
+        assert small == torch.tensor(2.0**127 / 254).item()
+        assert large == (2.0**-126 if rules is BURN_HEAD_FLEX else torch.inf)
+
+
+def test_a_power_of_two_shows_where_a_scale_is_replaced() -> None:
+    """flex stores the smallest normal where the range divided is zero; the other sets store that zero."""
+    x = torch.full((2,), 2.0**-149)
+    for rules in BURN_RULE_SETS.values():
+        scales = [choose_qparams(factor * x, tensor_scheme(BurnScheme(), rules)).scale.item() for factor in (1, 8)]
+        assert scales == [2.0**-126 if rules is BURN_HEAD_FLEX else 0.0] * 2
+
+
+def test_a_power_of_two_shows_where_a_reciprocal_is_subnormal() -> None:
+    """flex multiplies by 1 / s: where s passes 2^126 that has fewer bits, and ties fall otherwise than an eighth's."""
+    scheme = tensor_scheme(BurnScheme(value=Value.Q2S, level=BlockLevel((2,))), BURN_HEAD_FLEX)
+    largest = torch.linspace(1.0, 1.9, 20001) * 2.0**126
+    x = torch.stack([largest, (largest / 2).nextafter(torch.zeros(()))], 1)  # a hair below a tie
+    moved = {}
+    for name, rules in (("flex", scheme.rules), ("ndarray", BURN_RULE_SETS["burn_head_ndarray"])):
+        own = replace(scheme, rules=rules)
+        codes = [quantize(part, choose_qparams(part, own)).codes for part in (x, x / 8)]
+        moved[name] = int((codes[0] != codes[1]).sum())
+    assert moved["ndarray"] == 0
+    assert moved["flex"] > 0
+
+
 # --- negation -------------------------------------------------------------------------------------------------------
 
 SYMMETRIC = tuple(s for s in SUBJECTS if s.scheme.mapping is Mapping.SYMMETRIC and s.scheme.qmin < 0)
@@ -184,7 +218,7 @@ def test_values_on_the_grid_keep_their_codes(subject: Subject) -> None:
     safe = (
         values.isfinite() & (5 * coarsest / 2 * reach < 0.5) & (spread.double() >= 2.0**-13) & (spread.double() < 2**8)
     )
-    again = quantize(values, qparams).codes
+    again = quantize(values.nan_to_num(), qparams).codes  # some sets refuse a NaN
     assert torch.equal(again[safe], quantized.codes[safe])
     if scheme.bits == 4:
         assert int(safe.sum()) > 200
