@@ -99,12 +99,10 @@ def _layout(call: Call) -> Any:
     if any(isinstance(argument, torch.dtype) for argument in (*call.args, *call.kwargs.values())):
         raise ValueError(f"{call.operation} would read codes as numbers of another dtype; dequantize first")
     rest, leader = call.args[1:], call.leader
-    if leader.quantized.qparams.scale.numel() > 1 and call.operation not in STILL:
-        if leader.contract.layout_codes is LayoutCodes.REQUANTIZED:
-            return _quantized(leader, call.on_values())
-        move = moved if leader.contract.moved_scales is MovedScales.WITH_CODES else moved_alone
-    else:
-        move = moved
+    several = leader.quantized.qparams.scale.numel() > 1 and call.operation not in STILL
+    if several and leader.contract.layout_codes is LayoutCodes.REQUANTIZED:
+        return _quantized(leader, call.on_values())
+    move = moved_alone if several and leader.contract.moved_scales is MovedScales.IN_PLACE else moved
     parts = move(leader.quantized, lambda tensor: call.function(tensor, *rest, **call.kwargs))
     return tree_map(leader.with_quantized, parts)
 
