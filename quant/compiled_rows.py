@@ -111,7 +111,7 @@ def _stored(qparams: QParams) -> tuple[Tensor, ...]:
 
 
 def _specimen(form: _Form) -> Tensor:
-    """Rows on which code is held against the plain path: every magnitude of the dtype, ties, zeros, infinities, NaN.
+    """Rows on which code is held against the plain path: every magnitude of the dtype, its ends, ties, zeros, NaN.
 
     A row of halves within a range of qmax - qmin has the scale 1, and all its quotients are ties.
     """
@@ -123,4 +123,5 @@ def _specimen(form: _Form) -> Tensor:
     special = torch.stack([halves, halves * 2.0**-20, torch.zeros_like(halves), -torch.zeros_like(halves)])
     rows = torch.cat([spread * magnitudes, special, halves.expand(4, -1)]).clamp(-limits.max, limits.max)
     rows[-3:, 0] = torch.tensor([torch.inf, -torch.inf, torch.nan])
+    rows[-4, :2] = torch.tensor([limits.max, -limits.max])
     return rows.to(form.dtype)
