@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -35,10 +36,10 @@ from suites.directed_groups import same_bits
 FP32, FP16, BF16, E4M3 = torch.float32, torch.float16, torch.bfloat16, torch.float8_e4m3fn
 
 
-def head(*block: int, scale: torch.dtype = FP32, rules: Rules = BURN_HEAD_NDARRAY, **fields: object) -> TensorScheme:
+def head(*block: int, scale: torch.dtype = FP32, rules: Rules = BURN_HEAD_NDARRAY, **fields: Any) -> TensorScheme:
     """Q8S in blocks, or with one scale."""
     level = BlockLevel(block) if block else TensorLevel()
-    return tensor_scheme(BurnScheme(level=level, scale_dtype=scale, **fields), rules)  # type: ignore[arg-type]
+    return tensor_scheme(BurnScheme(level=level, scale_dtype=scale, **fields), rules)
 
 
 def gaussian(std: float) -> Tensor:
