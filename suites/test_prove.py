@@ -222,9 +222,9 @@ def test_one_wrong_zero_point_in_the_middle_of_a_run_is_seen() -> None:
 
     def broken(block: Block) -> Results:
         scale, zero_point = honest(block)
-        if block.first == 5_000:
+        if block.first <= 5_000 < block.first + block.slices:
             zero_point = zero_point.clone()
-            zero_point[0, 40_000] += 1
+            zero_point[0, (5_000 - block.first) * (block.pairs // block.slices) + 40_000] += 1
         return scale, zero_point
 
     assert oracle_counter(claim, lane=broken).count(range(4_999, 5_002)).differing == ((5_000, 2),)

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from parity.formats import hexadecimal
 
-# Elements a block: a row of 16-bit inputs; temporaries even of fp64 then fit the second-level cache of a core.
-BLOCK: Final = {"cpu": 2**16, "cuda": 2**25}
+# Elements a block: few enough that temporaries stay in caches, enough that an operation's own start costs little.
+BLOCK: Final = {"cpu": 2**18, "cuda": 2**25}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

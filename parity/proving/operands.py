@@ -15,7 +15,7 @@ from parity.formats import FLOATS
 ENUMERABLE: Final = (torch.bfloat16, torch.float16)
 
 # Inputs of float32 that are run at once; a part of its 2 * 255 * 2^23 finite values on either side of zero.
-_PART: Final = {"cpu": 2**16, "cuda": 2**23}
+_PART: Final = {"cpu": 2**18, "cuda": 2**23}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
