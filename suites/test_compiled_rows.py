@@ -145,9 +145,9 @@ def test_a_graph_runs_on_as_many_threads_as_there_are_then() -> None:
 # --- where there is no machine code -------------------------------------------------------------------------------
 
 
-def left(match: str) -> None:
+def left(match: str, name: str = "int4 fp32") -> None:
     """The plain path was taken, and a warning says why."""
-    scheme, dtype = FEW["int4 fp32"]
+    scheme, dtype = FEW[name]
     x = directed(scheme, dtype, finite=False)
     with quant.fused(), pytest.warns(FusedWarning, match=match):
         fused = quant.fake_quantize(x, scheme)
@@ -185,6 +185,14 @@ def test_code_with_other_bits_is_never_run(monkeypatch: pytest.MonkeyPatch, move
     monkeypatch.setattr(machine_code, "missing", lambda *_: None)
     monkeypatch.setattr(machine_code, "_compiled", wrong)
     left("compiled code has other bits than eager code in result 0$")
+
+
+@needs_compiler
+def test_a_compiler_that_drops_a_cast_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left to itself it computes the zero point from a scale that was never rounded to bfloat16."""
+    monkeypatch.setattr(compiled_rows, "_choice", compiled_rows._choice.__wrapped__)
+    monkeypatch.setattr(machine_code, "_OPTIONS", {**machine_code._OPTIONS, "emulate_precision_casts": False})
+    left("compiled code has other bits than eager code in result 1$", "int8 bf16, scales in bf16")
 
 
 def test_outside_fused_nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
