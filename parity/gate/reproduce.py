@@ -91,9 +91,10 @@ def flipped(scheme: QuantScheme, flips: Flips) -> QuantScheme:
 def single_flips(name: str) -> Iterator[Flips]:
     """Every decision of a named set at each of its other values."""
     for rules in rules_named(name):
+        kind: type = type(rules)
         for field in rules.decisions():
             own = getattr(rules, field)
-            yield from (((field, value.value),) for value in enumeration_of(type(rules), field) if value != own)
+            yield from (((field, value.value),) for value in enumeration_of(kind, field) if value != own)
 
 
 def answer(request: Mapping[str, Any]) -> list[dict[str, Any]]:
