@@ -125,10 +125,10 @@ def integers(words: Tensor, target: Target) -> Tensor:
     """Codes and half codes of a scale that is a power of two, both ends of the grid among them.
 
     x / s is then exact however it is computed. Zero points lie at the grid's ends, beside them and around 0, so that
-    codes minus zero points reach from qmin - qmax to qmax - qmin.
+    codes minus zero points reach from qmin - qmax to qmax - qmin; and between 0 and 1, where the dtype holds it.
     """
     power = torch.ldexp(torch.ones(len(words), 1, dtype=torch.float64), field(words[:, :1], 16, 3) - 6)
-    low, high = _ends(words, target.scheme)
+    low, high = _ends(words, target.scheme, target.dtype)
     values = low + (field(words, 0, 20) % (2 * (high - low) + 1).long()).double() / 2
     values[:, :1] = low
     if target.scheme is not None and target.scheme.mapping == RangeMapping.ASYMMETRIC:
@@ -136,7 +136,7 @@ def integers(words: Tensor, target: Target) -> Tensor:
     return values * power
 
 
-def _ends(words: Tensor, scheme: TensorScheme | None) -> tuple[Tensor, Tensor]:
+def _ends(words: Tensor, scheme: TensorScheme | None, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """[m, 1] each: the ends of a range, in steps of the scale that this range is given."""
     qmin, qmax = (-128, 127) if scheme is None else (scheme.qmin, scheme.qmax)
     if scheme is None or scheme.mapping != RangeMapping.ASYMMETRIC:
@@ -144,7 +144,10 @@ def _ends(words: Tensor, scheme: TensorScheme | None) -> tuple[Tensor, Tensor]:
         ends = ((qmin - qmax) / 2, (qmax - qmin) / 2) if clips else (qmin, qmax)
         low, high = (torch.full((len(words), 1), float(end), dtype=torch.float64) for end in ends)
         return low, high
-    chosen = torch.tensor([qmin, qmax, qmin + 1, 0, 1, -1, 3, -3], dtype=torch.float64)  # odd ones part most rules
+    exact = torch.tensor([qmin - 0.5, qmax - 0.5], dtype=torch.float64)
+    half = 0.5 if torch.equal(exact.to(dtype).double(), exact) else qmin + 1
+    # Odd ones part most rules; one on a tie parts those that round it.
+    chosen = torch.tensor([qmin, qmax, half, 0, 1, -1, 3, -3], dtype=torch.float64)
     zero_point = chosen[field(words[:, :1], 24, 3)].clamp(qmin, qmax)
     return qmin - zero_point, qmax - zero_point
 
