@@ -5,6 +5,7 @@ What is expected is dequantize -> operation -> (quantize anew) by the functions 
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from dataclasses import replace
 from functools import lru_cache
@@ -16,6 +17,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from quant import PerAxis, PerBlock, PerGroup, PerTensor, QuantizedTensor, QuantScheme, choose_qparams, quantize
+from quant.burn import BlockLevel, burn_head
 from quant.granularity import Granularity
 from quant.propagation import Propagation
 from quant.quantized_tensor import BURN_3042, BURN_HEAD, ENGINE, Contract, Kind
@@ -175,13 +177,18 @@ def test_codes_on_another_device_are_the_same() -> None:
             )
 
 
-@pytest.mark.parametrize("granularity", GRANULARITIES)
-def test_a_device_without_memory_keeps_shapes_and_schemes(granularity: Granularity) -> None:
-    q = QuantizedTensor.from_float(numbers((4, 16)), scheme(granularity))
-    there = q.to("meta")
-    assert isinstance(there, QuantizedTensor)
-    assert (there.device.type, there.shape, there.tensor_scheme) == ("meta", q.shape, q.tensor_scheme)
-    assert {part.device.type for part in there.parts()} == {"meta"}
+def test_another_device_and_a_copy_have_every_part_of_their_own() -> None:
+    """Also the scale above those of blocks; shapes and schemes stay."""
+    levels = burn_head(level=BlockLevel((2, 4)), scale_dtype=torch.float8_e4m3fn, global_dtype=torch.float32)
+    for of in (*map(scheme, GRANULARITIES), levels):
+        q = QuantizedTensor.from_float(numbers((4, 16)), of)
+        there = q.to("meta")
+        assert isinstance(there, QuantizedTensor)
+        assert (there.device.type, there.shape, there.described) == ("meta", q.shape, q.described)
+        assert [part.device.type for part in there.parts()] == ["meta"] * len(q.parts())
+        for copied in (q.to("cpu", copy=True), q.clone(), copy.deepcopy(q)):
+            assert isinstance(copied, QuantizedTensor)
+            assert all(part.data_ptr() != own.data_ptr() for part, own in zip(copied.parts(), q.parts(), strict=True))
 
 
 @pytest.mark.parametrize("name", rows.LAYOUT | rows.DEVICE)

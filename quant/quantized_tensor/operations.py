@@ -10,12 +10,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_leaves, tree_map
 
-from quant.codes import Quantized
 from quant.propagation import Propagation
 from quant.quantized_tensor.decisions import Compared, LayoutCodes, MixedElementwise, MovedScales
 from quant.quantized_tensor.extremes import COMPARING, of_codes
 from quant.quantized_tensor.kinds import Kind
-from quant.quantized_tensor.moved import mapped, moved, moved_alone
+from quant.quantized_tensor.moved import moved, moved_alone
 from quant.quantized_tensor.products import product
 from quant.whole import whole
 
@@ -99,7 +98,9 @@ def _layout(call: Call) -> Any:
     if any(isinstance(argument, torch.dtype) for argument in (*call.args, *call.kwargs.values())):
         raise ValueError(f"{call.operation} would read codes as numbers of another dtype; dequantize first")
     rest, leader = call.args[1:], call.leader
-    several = leader.quantized.qparams.scale.numel() > 1 and call.operation not in STILL
+    if call.operation in STILL:
+        return leader.of_each_part(lambda part: call.function(part, *rest, **call.kwargs))
+    several = leader.quantized.qparams.scale.numel() > 1
     if several and leader.contract.layout_codes is LayoutCodes.REQUANTIZED:
         return _quantized(leader, call.on_values())
     move = moved_alone if several and leader.contract.moved_scales is MovedScales.IN_PLACE else moved
@@ -132,9 +133,7 @@ def _device(call: Call) -> Any:
         result: Tensor = tensor if stays else call.function(tensor, *rest, **kwargs)
         return result
 
-    quantized = call.leader.quantized
-    qparams = mapped(quantized.qparams, placed, quantized.qparams.scheme.granularity)
-    return call.leader.with_quantized(Quantized(codes=placed(quantized.codes), qparams=qparams))
+    return call.leader.of_each_part(placed)
 
 
 def _typed(argument: Any) -> bool:

@@ -107,6 +107,11 @@ class QuantizedTensor(Tensor):
         """Other codes and qparams under this tensor's scheme."""
         return type(self)(quantized, self.scheme, self.dtype, self.contract)
 
+    def of_each_part(self, function: Callable[[Tensor], Tensor]) -> QuantizedTensor:
+        """The tensor of function(part) for each of its plain tensors."""
+        parts = {name: function(part) for name, part in parts_of(self.quantized).items()}
+        return self.of_parts(parts, self.described)
+
     def exported(self) -> QuantizedTensor:
         """This tensor as it is read back where it is exported to: itself, but for what its contract forgets."""
         return self.of_parts(*exported(parts_of(self.quantized), self.described))
