@@ -1,4 +1,4 @@
-"""Products and sums whose path depends on their values, as single operators, which torch.export can record.
+"""Products, sums and refusals whose path depends on values, as single operators, which torch.export can record.
 
 A tracer cannot follow `exact_product`, which looks at the bits before it chooses how to sum, so in a traced graph it
 stands as one operator that runs the same code. A program that holds one is run where `kernels` is imported.
@@ -11,6 +11,7 @@ from kernels.code_product import code_product
 from kernels.exact_product import exact_product
 from kernels.mean_magnitude import mean_magnitude
 from kernels.scattered_sums import scattered_sums
+from kernels.without_nan import without_nan
 
 
 def exact_values(x: Tensor, w: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
@@ -45,6 +46,14 @@ def mean_magnitudes(rows: Tensor, dtype: torch.dtype) -> Tensor:
     return mean_magnitude(rows, dtype)
 
 
+def numbers_alone(x: Tensor, told: str) -> Tensor:
+    """numbers_alone(x, told) = without_nan(x, told), eager or traced; no gradient flows."""
+    if torch.compiler.is_compiling():
+        result: Tensor = torch.ops.quant_parity.without_nan(x, told)
+        return result
+    return without_nan(x, told)
+
+
 @torch.library.custom_op(
     "quant_parity::exact_product",
     mutates_args=(),
@@ -73,6 +82,11 @@ def _mean_magnitude(rows: Tensor, dtype: torch.dtype) -> Tensor:
     return mean_magnitude(rows, dtype)
 
 
+@torch.library.custom_op("quant_parity::without_nan", mutates_args=(), schema="(Tensor x, str told) -> Tensor")
+def _without_nan(x: Tensor, told: str) -> Tensor:
+    return without_nan(x, told).clone()  # an operator's result is no alias of what it was given
+
+
 @_exact_product.register_fake
 def _(x: Tensor, w: Tensor, bias: Tensor | None, dtype: torch.dtype) -> Tensor:
     return x.new_empty(_shape(x, w), dtype=dtype)
@@ -91,6 +105,11 @@ def _(rows: Tensor, indices: Tensor, n: int) -> Tensor:
 @_mean_magnitude.register_fake
 def _(rows: Tensor, dtype: torch.dtype) -> Tensor:
     return rows.new_empty((*rows.shape[:-1], 1), dtype=dtype)
+
+
+@_without_nan.register_fake
+def _(x: Tensor, told: str) -> Tensor:
+    return torch.empty_like(x)
 
 
 def _shape(x: Tensor, w: Tensor) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from kernels.fma import fma
 from kernels.rounding import half_away, half_away_by_adding, half_even, half_up, truncate
+from kernels.traced import numbers_alone
 from quant import decisions as d
 from quant.computed import code_dtype_of
 from quant.device import cast, op
@@ -91,16 +92,14 @@ def storage_dtype(qmin: int, qmax: int) -> torch.dtype:
 def store_codes(codes: Tensor, scheme: ResolvedScheme) -> Tensor:
     """Float codes as the integers that are stored, a NaN as `nan_code` says; out of range as x86 converts it."""
     rules, dtype = scheme.rules, storage_dtype(scheme.code_min, scheme.code_max)
+    if rules.nan_code is d.NanCode.RAISE:
+        codes = numbers_alone(codes, "values to quantize are NaN; nan_code is raise")
     numbers = _numbers(codes)
     in_range = rules.code_clamp in CLAMPING and _holds_grid(codes.dtype, scheme)
     stored = numbers.to(dtype) if in_range else cast_to_integer(numbers, dtype)
-    if rules.nan_code is d.NanCode.ZERO:
+    if rules.nan_code in (d.NanCode.ZERO, d.NanCode.RAISE):
         return stored
     missing = codes.isnan()
-    if rules.nan_code is d.NanCode.RAISE:
-        if bool(missing.any()):
-            raise ValueError(f"{int(missing.sum())} of {codes.numel()} values to quantize are NaN; nan_code is raise")
-        return stored
     nan_codes = {
         d.NanCode.INT_MIN: torch.iinfo(dtype).min,
         d.NanCode.QMIN: scheme.code_min,

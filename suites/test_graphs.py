@@ -22,6 +22,7 @@ from parity.backends.engine import EngineBackend
 from parity.backends.graphs import stages_in
 from parity.lanes import Flow, parse_lane
 from quant import Mechanism, QuantScheme, convert, prepare, presets, quantize_
+from quant.burn_rules import BURN_RULE_SETS
 from quant.decisions import NanCode
 from quant.linear import QuantizedLinear
 from quant.rule_sets import RULE_SETS
@@ -109,24 +110,38 @@ def test_one_graph_serves_the_weights_of_every_case(how: str) -> None:
     assert unlike(stages[0].weight, stages[2].weight) == []
 
 
-# A graph cannot look whether there is a NaN to refuse.
-ANSWERING = [name for name, rules in RULE_SETS.items() if rules.nan_code is not NanCode.RAISE]
+def test_a_graph_refuses_a_nan_as_eager_code_does() -> None:
+    """Burn's rules, whose refusal is an operator of the graph that is saved with it."""
+    scheme = presets.int8_dynamic_intx_weight(group_size=8, rules="burn_head_ndarray")
+    model, x = made("quantized", scheme, linear()), numbers((3, 16), seed=9)
+    program = torch.export.export(model, (x,), strict=False)
+    file = io.BytesIO()
+    torch.export.save(program, file)
+    file.seek(0)
+    missing = x.clone()
+    missing[1, 2] = torch.nan
+    for run in (model, program.module(), torch.export.load(file).module()):
+        assert same_bits(run(x), model(x))
+        with pytest.raises(ValueError, match="16 of 48 values to quantize are NaN; nan_code is raise"):
+            run(missing)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     ("rules", "preset"),
     [
-        *[(rules, presets.int4_weight_only) for rules in ANSWERING],
+        *[(rules, presets.int4_weight_only) for rules in RULE_SETS],
+        *[(rules, presets.burn_3042) for rules in BURN_RULE_SETS],
         # what tinygemm fuses on CPU is a float zero point
-        *[(rules, presets.int8_dynamic_intx_weight) for rules in ANSWERING if not rules.startswith("tinygemm_cpu")],
+        *[(rules, presets.int8_dynamic_intx_weight) for rules in RULE_SETS if not rules.startswith("tinygemm_cpu")],
     ],
 )
 def test_an_exported_lane_keeps_the_bits_of_every_rule_set(rules: str, preset: Callable[..., QuantScheme]) -> None:
     own = "engine" if rules == "engine" else f"engine.{rules}"
+    inputs = "random" if RULE_SETS[rules].nan_code is NanCode.RAISE else "directed"  # which hold NaN
     for flow in Flow:
         record = parity.compare(
-            f"{own}:{flow}", f"{own}:{flow}:cpu:exported", preset(rules=rules), dtype=torch.bfloat16
+            f"{own}:{flow}", f"{own}:{flow}:cpu:exported", preset(rules=rules), dtype=torch.bfloat16, inputs=inputs
         )
         assert record.verdict == "identical"
 
