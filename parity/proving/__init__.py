@@ -1,4 +1,4 @@
-"""Rules proved over every 16-bit operand there is: claims in, proofs out.
+"""Rules proved over every operand of a domain: claims in, proofs out.
 
 A claim names two parties and a step, a counter counts the operands on which they part, a sweep runs it over all.
 """
