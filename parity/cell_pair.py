@@ -73,7 +73,9 @@ def _side(lane: Lane, cell: Cell, inputs_of: InputsOf) -> Side:
     if not isinstance(backend, Declares):
         return Side(lane=lane, scheme=scheme, training=scheme)
     layer = layer_of(cell, inputs_of([cell], []), "cpu")
-    carried, training = (backend.declared(each, layer, scheme) for each in (lane, replace(lane, flow=Flow.QAT_PREPARE)))
+    carried = backend.declared(lane, layer, scheme)
+    trains = cell["steps"] != "0"
+    training = backend.declared(replace(lane, flow=Flow.QAT_PREPARE), layer, scheme) if trains else carried
     return Side(lane=lane, scheme=carried, training=training)
 
 
