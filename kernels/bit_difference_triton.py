@@ -51,8 +51,10 @@ def counts(a: Tensor, b: Tensor, line: BitLine) -> Tensor:
 def _bits(word):
     """A stored word in 32 bits."""
     if word.dtype == tl.int16:
-        return word.to(tl.uint16, bitcast=True).to(tl.uint32)
-    return word.to(tl.uint32, bitcast=True)
+        wide = word.to(tl.uint16, bitcast=True).to(tl.uint32)
+    else:
+        wide = word.to(tl.uint32, bitcast=True)
+    return wide
 
 
 @triton.jit
@@ -78,11 +80,13 @@ def _ordered(word, WIDTH: tl.constexpr, ONES: tl.constexpr, ZEROS_APART: tl.cons
 
 @triton.jit
 def _distance(a, b, WIDTH: tl.constexpr, LANES: tl.constexpr):
-    if LANES == 1:
-        return tl.maximum(a, b) - tl.minimum(a, b)
-    low_a, low_b, high_a, high_b = a & 0xFFFF, b & 0xFFFF, a & 0xFFFF0000, b & 0xFFFF0000
-    low = tl.maximum(low_a, low_b) - tl.minimum(low_a, low_b)
-    return low | (tl.maximum(high_a, high_b) - tl.minimum(high_a, high_b))
+    if LANES == 2:
+        low_a, low_b, high_a, high_b = a & 0xFFFF, b & 0xFFFF, a & 0xFFFF0000, b & 0xFFFF0000
+        low = tl.maximum(low_a, low_b) - tl.minimum(low_a, low_b)
+        distance = low | (tl.maximum(high_a, high_b) - tl.minimum(high_a, high_b))
+    else:
+        distance = tl.maximum(a, b) - tl.minimum(a, b)
+    return distance
 
 
 @triton.jit
@@ -94,8 +98,11 @@ def _parted(
     LARGEST: tl.constexpr,
     ZEROS_APART: tl.constexpr,
     NANS_ALIKE: tl.constexpr,
+    NANS: tl.constexpr,
 ):
-    """(distance, 0 where a lane has a NaN; the top bit of each lane that is incomparable)."""
+    """(distance, the top bit of lanes). NANS: the distance is 0 where a lane has a NaN, and the bit tells that it is
+    incomparable. Otherwise it tells that there is a NaN, and the distance holds where there is none.
+    """
     ONES: tl.constexpr = 0x00010001 if LANES == 2 else 1
     MAGNITUDES: tl.constexpr = ((1 << (WIDTH - 1)) - 1) * ONES
     TOPS: tl.constexpr = ONES << (WIDTH - 1)
@@ -103,12 +110,15 @@ def _parted(
     distance = _distance(_ordered(a, WIDTH, ONES, ZEROS_APART), _ordered(b, WIDTH, ONES, ZEROS_APART), WIDTH, LANES)
     nan_a, nan_b = (a & MAGNITUDES) + BEYOND, (b & MAGNITUDES) + BEYOND
     nan = (nan_a | nan_b) & TOPS
-    if NANS_ALIKE:
-        apart = (nan_a ^ nan_b) & TOPS
-    else:
-        unequal = a ^ b
-        apart = nan & (((unequal & MAGNITUDES) + MAGNITUDES) | unequal)
-    return distance & (((nan >> (WIDTH - 1)) * ((1 << WIDTH) - 1)) ^ 0xFFFFFFFF), apart
+    tops = nan
+    if NANS:
+        distance &= ((nan >> (WIDTH - 1)) * ((1 << WIDTH) - 1)) ^ 0xFFFFFFFF
+        if NANS_ALIKE:
+            tops = (nan_a ^ nan_b) & TOPS
+        else:
+            unequal = a ^ b
+            tops = nan & (((unequal & MAGNITUDES) + MAGNITUDES) | unequal)
+    return distance, tops
 
 
 @triton.jit
@@ -142,6 +152,50 @@ def _add_bits(found_ptr, words, LANES: tl.constexpr):
 
 
 @triton.jit
+def _planes(
+    a_ptr,
+    b_ptr,
+    left,
+    WIDTH: tl.constexpr,
+    LANES: tl.constexpr,
+    LARGEST: tl.constexpr,
+    ZEROS_APART: tl.constexpr,
+    NANS_ALIKE: tl.constexpr,
+    NANS: tl.constexpr,
+    TILE: tl.constexpr,
+    TILES: tl.constexpr,
+):
+    """(six planes of counters; top bits as _parted tells them, NANS counted; the greatest low lane, and word)."""
+    offset = tl.arange(0, TILE)
+    ones = tl.zeros((TILE,), tl.uint32)
+    twos, fours, eights, sixteens, all_of_32 = ones, ones, ones, ones, ones
+    tops, low, high = ones, ones, ones
+    for i in range(0, TILES, 2):
+        place = i * TILE + offset
+        a, next_a = _loaded(a_ptr, place, left, TILE, TILE * TILES)
+        b, next_b = _loaded(b_ptr, place, left, TILE, TILE * TILES)
+        one, tops_one = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NANS)
+        other, tops_other = _parted(next_a, next_b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NANS)
+        if NANS:
+            tops += (tops_one >> (WIDTH - 1)) + (tops_other >> (WIDTH - 1))
+        else:
+            tops |= tops_one | tops_other
+        high = tl.maximum(high, tl.maximum(one, other))
+        if LANES == 2:
+            low = tl.maximum(low, tl.maximum(one & 0xFFFF, other & 0xFFFF))
+        one, other = _reached(one, WIDTH, LANES), _reached(other, WIDTH, LANES)
+        half = ones ^ one
+        carry = (ones & one) | (half & other)
+        ones = half ^ other
+        twos, carry = twos ^ carry, twos & carry
+        fours, carry = fours ^ carry, fours & carry
+        eights, carry = eights ^ carry, eights & carry
+        sixteens, carry = sixteens ^ carry, sixteens & carry
+        all_of_32 |= carry
+    return ones, twos, fours, eights, sixteens, all_of_32, tops, low, high
+
+
+@triton.jit
 def _count(
     a_ptr,
     b_ptr,
@@ -155,39 +209,20 @@ def _count(
     TILE: tl.constexpr,
     TILES: tl.constexpr,
 ):
-    start = tl.program_id(0).to(tl.int64) * (TILE * TILES)
-    left = tl.minimum(n_words - start, TILE * TILES).to(tl.int32)
+    LENGTH: tl.constexpr = TILE * TILES
+    start = tl.program_id(0).to(tl.int64) * LENGTH
+    left = tl.minimum(n_words - start, LENGTH).to(tl.int32)
     a_ptr += start
     b_ptr += start
-    offset = tl.arange(0, TILE)
-    ones = tl.zeros((TILE,), tl.uint32)
-    twos, fours, eights, sixteens, all_of_32 = ones, ones, ones, ones, ones
-    apart, low, high = ones, ones, ones
-    first = tl.full((TILE,), TILES, tl.int32)
-    for i in range(0, TILES, 2):
-        place = i * TILE + offset
-        a, next_a = _loaded(a_ptr, place, left, TILE, TILE * TILES)
-        b, next_b = _loaded(b_ptr, place, left, TILE, TILE * TILES)
-        one, apart_one = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE)
-        other, apart_other = _parted(next_a, next_b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE)
-        first = tl.minimum(first, tl.where((other | apart_other) != 0, i + 1, TILES))
-        first = tl.minimum(first, tl.where((one | apart_one) != 0, i, TILES))
-        apart += (apart_one >> (WIDTH - 1)) + (apart_other >> (WIDTH - 1))
-        high = tl.maximum(high, tl.maximum(one, other))
-        if LANES == 2:
-            low = tl.maximum(low, tl.maximum(one & 0xFFFF, other & 0xFFFF))
-        one, other = _reached(one, WIDTH, LANES), _reached(other, WIDTH, LANES)
-        half = ones ^ one
-        carry = (ones & one) | (half & other)
-        ones = half ^ other
-        twos, carry = twos ^ carry, twos & carry
-        fours, carry = fours ^ carry, fours & carry
-        eights, carry = eights ^ carry, eights & carry
-        sixteens, carry = sixteens ^ carry, sixteens & carry
-        all_of_32 |= carry
-
-    nearest = tl.min(tl.where(first < TILES, first * TILE + offset, TILE * TILES), 0)
-    if nearest < left:
+    ones, twos, fours, eights, sixteens, all_of_32, apart, low, high = _planes(
+        a_ptr, b_ptr, left, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, False, TILE, TILES
+    )
+    if tl.max((apart != 0).to(tl.int32), 0) > 0:  # there are NaN, which cost more
+        ones, twos, fours, eights, sixteens, all_of_32, apart, low, high = _planes(
+            a_ptr, b_ptr, left, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, True, TILE, TILES
+        )
+    some = ones | twos | fours | eights | sixteens | all_of_32 | apart
+    if tl.max((some != 0).to(tl.int32), 0) > 0:
         bit = tl.arange(0, 8)[None, :]
         eighths = (ones[:, None] >> bit) & 0x01010101
         eighths += ((twos[:, None] >> bit) & 0x01010101) << 1
@@ -202,9 +237,20 @@ def _count(
         if LANES == 2:
             high = tl.maximum(low, high >> 16)
         tl.atomic_max(found_ptr + 33, tl.max(high.to(tl.int64), 0), sem="relaxed")
+        # The first is looked for anew: it is near, or what differs is rare.
+        offset = tl.arange(0, TILE)
+        place = tl.full((), 0, tl.int32)
+        nearest = tl.full((), LENGTH, tl.int32)
+        while nearest == LENGTH:
+            at = place + offset
+            a = _bits(tl.load(a_ptr + at, mask=at < left, other=0))
+            b = _bits(tl.load(b_ptr + at, mask=at < left, other=0))
+            distance, tops = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, True)
+            nearest = tl.min(tl.where((distance | tops) != 0, at, LENGTH), 0)
+            place += TILE
         index = (start + nearest) * LANES
         if LANES == 2:
             a, b = _bits(tl.load(a_ptr + nearest)), _bits(tl.load(b_ptr + nearest))
-            one, apart_one = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE)
-            index += (((one | apart_one) & 0xFFFF) == 0).to(tl.int64)
+            distance, tops = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, True)
+            index += (((distance | tops) & 0xFFFF) == 0).to(tl.int64)
         tl.atomic_max(found_ptr + 34, n_words * LANES - index, sem="relaxed")
