@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from parity.candidates import Candidates, remaining, reproduces
+from parity.candidates import Candidates, moves, remaining, reproduces
 from parity.flips import Flip, Flips
 
 # How many equally good sets are carried on, and how many pairs are tried, on one case, where nothing smaller fits.
@@ -96,7 +96,11 @@ def _pairs(candidates: Candidates, flips: Flips, stage: str, witness: int) -> It
         for flip in candidates.single(flips, stage)
         if _is_new(flips, flip)
     }
-    acting = [flip for flip, count in left.items() if count is not None and count != before]
+    acting = [
+        flip
+        for flip, count in left.items()
+        if count is not None and (count != before or moves(candidates, flips, flip, stage, witness))
+    ]
     alone = [flip for flip, count in left.items() if count is None or flip.field in _FORM]
     leading = sorted(acting, key=lambda flip: left[flip] or 0)[:LEADING]
     tried = 0

@@ -10,12 +10,14 @@ from typing import Any, Final, Protocol
 import torch
 from torch import Tensor
 
+from parity.block_spread import in_blocks
 from parity.diff import diff_stage, equal_cases
 from parity.flips import Flip, Flips, differences, field_text, flipped, flips_of, forward_only, rule_flip, value_text
 from parity.lanes import Flow
 from parity.pair import Pair, Side
 from parity.transplant import layer_output, operand_stages
 from quant import ProductRules, QuantScheme, TensorScheme, rules_named
+from quant.granularity import groups_of
 from quant.integers import cast_to_integer
 from quant.legality import INPUT_DTYPES, INTEGER_DTYPES
 from quant.rule_sets import RULE_SETS
@@ -72,6 +74,12 @@ def remaining(candidates: Candidates, flips: Flips, stage: str, case: int | None
     return diff_stage(stage, made, _of_case(candidates.wanted[stage], case)).n_different
 
 
+def moves(candidates: Candidates, flips: Flips, flip: Flip, stage: str, case: int) -> bool:
+    """Whether one flip more changes any element of a stage: it may heal as many as it breaks."""
+    one, other = (candidates.made(each, stage, case).get(stage) for each in (flips, (*flips, flip)))
+    return one is not other and diff_stage(stage, one, other).n_different > 0
+
+
 def _of_case(stack: Tensor, case: int | None) -> Tensor:
     return stack if case is None else stack[case : case + 1]
 
@@ -110,8 +118,19 @@ class OperandCandidates:
     def made(self, flips: Flips, until: str, case: int | None = None) -> Stages:
         scheme = flipped(self.base, flips)
         operand, _, last = until.partition(".")
-        stages = operand_stages(_of_case(self.x, case), scheme, fake=self.fake, until=last)
+        x = _of_case(self.x, case)
+        stages = operand_stages(x, scheme, fake=self.fake, until=last)
+        if any(flip.field == "scheme.granularity" for flip in flips):
+            stages |= {name: self._as_kept(f"{operand}.{name}", value, scheme, x) for name, value in stages.items()}
         return {f"{operand}.{name}": value for name, value in stages.items()}
+
+    def _as_kept(self, stage: str, value: Tensor, scheme: ResolvedScheme, x: Tensor) -> Tensor:
+        """A qparam in lane B's shape, where that has one entry a block of the base's own granularity."""
+        kept = groups_of(self.base.granularity, tuple(x.shape)).qparam_shape
+        wanted = self.wanted[stage].shape if stage in self.wanted else value.shape
+        if value.shape[1:] == wanted[1:] or wanted[1:] != kept[1:] or not stage.endswith((".scale", ".zero_point")):
+            return value
+        return in_blocks(value, scheme.granularity, self.base.granularity, tuple(x.shape))
 
     def single(self, after: Flips, until: str) -> Iterator[Flip]:
         operand, _, last = until.partition(".")

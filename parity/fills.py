@@ -92,16 +92,27 @@ def constant(words: Tensor, target: Target) -> Tensor:
 
 
 def eps_edge(words: Tensor, target: Target) -> Tensor:
-    """Ranges whose scale lies at eps, a few 2**-8 beside it, and far below."""
+    """Ranges whose scale lies at eps, a few 2**-8 beside it, and far below.
+
+    Asymmetric ones have their zero point near an end of the grid: on a code where the scale is eps, else 3/8 beyond
+    one, which 8 bits round to the tie between two codes after subtracting it, and not before.
+    """
     scheme = target.scheme
     if scheme is None:
         return bell(words) * 2.0**-20
     assert isinstance(scheme.eps, float)
     steps = scheme.qmax - scheme.qmin
-    edge = scheme.eps * (steps if scheme.mapping == RangeMapping.ASYMMETRIC else steps / 2)
+    asymmetric = scheme.mapping == RangeMapping.ASYMMETRIC
+    edge = scheme.eps * (steps if asymmetric else steps / 2)
     edge = min(edge, torch.finfo(target.dtype).max / 4)
     factor = 1 + (field(words[:, :1], 20, 3).double() - 3) * 2.0**-8
     factor = torch.where(field(words[:, :1], 24, 2) == 0, factor * 2.0**-6, factor)
+    if asymmetric and words.shape[1] > 1:
+        below = (field(words[:, :1], 26, 5) % int(steps)).double() + torch.where(factor == 1, 0.0, 0.375)
+        low, high = (edge / steps * end * factor for end in (-below, steps - below))
+        values = low + (high - low) * field(words, 0, 16).double() * 2.0**-16
+        values[:, :1], values[:, -1:] = low, high
+        return values * signs(words[:, :1])
     values = bell(words) / 2 * edge * factor
     values[:, 0] = (edge * factor * signs(words[:, :1]))[:, 0]
     return values

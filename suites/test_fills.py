@@ -13,7 +13,7 @@ from parity.counter import words
 from parity.fills import FAMILY_FILLS, Fill, Target, eps_edge, huge, integers, stored_ties, subnormal
 from parity.inputs import filled
 from parity.verdicts import Verdict
-from quant import Mapping, PerGroup, QuantScheme, TensorScheme, choose_qparams, quantize
+from quant import Mapping, PerGroup, QuantScheme, TensorScheme, ZeroPointDomain, choose_qparams, quantize
 from quant.legality import INTEGER_DTYPES, SCALE_DTYPES
 from quant.rule_sets import ENGINE, ENGINE_PRODUCT, TORCHAO
 
@@ -27,9 +27,8 @@ def scheme_of(grid: str, **values: Any) -> TensorScheme:
     """An asymmetric 8-bit scheme with these values."""
     qmin, qmax = GRIDS[grid]
     own: dict[str, Any] = {"scale_dtype": torch.float32, "zero_point_dtype": torch.int32, "eps": EPS, "rules": ENGINE}
-    return TensorScheme(
-        bits=8, qmin=qmin, qmax=qmax, granularity=PerGroup(SIZE), mapping=Mapping.ASYMMETRIC, **(own | values)
-    )
+    own |= {"bits": 8, "granularity": PerGroup(SIZE), "mapping": Mapping.ASYMMETRIC}
+    return TensorScheme(qmin=qmin, qmax=qmax, **(own | values))
 
 
 def drawn(fill: Fill, scheme: TensorScheme, dtype: torch.dtype) -> torch.Tensor:
@@ -97,12 +96,26 @@ def test_scales_overflow_or_vanish_wherever_a_dtype_lets_them(dtype: torch.dtype
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
-def test_scales_lie_at_eps_above_it_and_below(dtype: torch.dtype) -> None:
-    scheme = replace(scheme_of("int8"), mapping=Mapping.SYMMETRIC)
-    ratio = drawn(eps_edge, scheme, dtype).double().abs().amax(1) / 127.5 / EPS
+@pytest.mark.parametrize("grid", GRIDS)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"mapping": Mapping.SYMMETRIC},
+        {},
+        {"preserve_zero": False},
+        {"zero_point_domain": ZeroPointDomain.FLOAT, "zero_point_dtype": torch.float32, "preserve_zero": False},
+    ],
+    ids=["symmetric", "asymmetric", "range as it is", "float"],
+)
+def test_scales_lie_at_eps_above_it_and_below(values: dict[str, Any], grid: str, dtype: torch.dtype) -> None:
+    """At eps itself too, so that a bound that moves by one step of any dtype moves a scale."""
+    scheme = scheme_of(grid, **values)
+    chosen = choose_qparams(drawn(eps_edge, scheme, dtype), replace(scheme, eps=EPS * 2.0**-8))
+    ratio = chosen.scale.double() / EPS
     assert bool((ratio < 0.5).any())
     assert bool(((ratio > 0.9) & (ratio < 1)).any())
-    assert bool((ratio > 1).any())
+    assert bool((ratio == 1).any())
+    assert bool(((ratio > 1) & (ratio < 1.1)).any())
 
 
 # --- ties, and groups that do not fit -----------------------------------------------------------------------------
