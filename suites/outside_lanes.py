@@ -112,6 +112,12 @@ class Slip:
         return backend_from_functions("outside", **self.functions)
 
 
+def choose_once(x: Tensor, scheme: Any) -> tuple[Tensor, Tensor]:
+    """One scale for the whole tensor, written into every group."""
+    scale = (x.float().abs().amax() / 7.5).clamp(min=scheme.eps).expand(len(x), x.shape[1] // GROUP).contiguous()
+    return scale, torch.zeros_like(scale, dtype=torch.int8)
+
+
 def _weight(scheme: QuantScheme, **values: Any) -> QuantScheme:
     return replace(scheme, weight=replace(scheme.weight, **values))
 
@@ -167,6 +173,12 @@ DECISIONS: Final = (
         scheme=_weight(SYMMETRIC, eps=0.01),
         stage="weight.scale",
         causes=_told(("eps_target", "scale", "range")),
+    ),
+    Slip(
+        name="one scale serves every group",
+        functions={"choose_qparams": choose_once},
+        stage="weight.scale",
+        causes=_told(("scheme.granularity", "PerGroup(size=32)", "PerTensor()")),
     ),
     Slip(
         name="codes are cut",
