@@ -74,7 +74,8 @@ def _compiled(function: Function, examples: tuple[Tensor, ...]) -> Function:
         context = StatelessSymbolicContext(dynamic_sizes=sizes)  # type: ignore[var-annotated]  # torch has no types here
         inputs.append(mode.from_tensor(example, symbolic_context=context))
     with mode:
-        recorded = make_fx(lambda *tensors: function(*tensors))(*inputs)  # no cache takes a graph with annotations
+        # A function without annotations: no cache takes a graph that has some.
+        recorded = make_fx(lambda *tensors: function(*tensors), decomposition_table=_VECTORIZED)(*inputs)
     artifact = standalone_compile(recorded, inputs, options={"config_patches": dict(_OPTIONS)})
 
     def graph(*tensors: Tensor) -> tuple[Tensor, ...]:
@@ -82,6 +83,16 @@ def _compiled(function: Function, examples: tuple[Tensor, ...]) -> Function:
             return tuple(artifact(*tensors))
 
     return graph
+
+
+def _nan_to_num(x: Tensor, nan: float, posinf: float, neginf: float) -> Tensor:
+    """x.nan_to_num(nan, inf, -inf)."""
+    assert (posinf, neginf) == (torch.inf, -torch.inf)
+    return torch.where(x == x, x, nan)
+
+
+# What inductor would compute number by number, by operators that it does not.
+_VECTORIZED: Final = {torch.ops.aten.nan_to_num.default: _nan_to_num}
 
 
 def _same_bits(a: Tensor, b: Tensor) -> bool:

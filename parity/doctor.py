@@ -97,10 +97,12 @@ def _devices() -> Iterator[Fact]:
 def _described(device: str) -> str:
     import torch
 
+    from kernels.machine import this_machine
+
+    here = this_machine()
     if device == "cuda":
-        major, minor = torch.cuda.get_device_capability()
-        return f"{torch.cuda.get_device_name()}, capability {major}.{minor}, {torch.cuda.device_count()} in all"
-    return f"{torch.backends.cpu.get_cpu_capability()} kernels" if device == "cpu" else "available"
+        return f"{torch.cuda.get_device_name()}, capability {here.capability}, {torch.cuda.device_count()} in all"
+    return f"{here.cpu} kernels" if device == "cpu" else "available"
 
 
 def _arithmetic() -> Iterator[Fact]:

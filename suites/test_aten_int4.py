@@ -6,6 +6,7 @@ import pytest
 import torch
 
 import quant
+from kernels.availability import missing
 from parity.cells import Cell, cell_at, parse_cell
 from parity.edges import edges_of, with_kernel
 from parity.evaluate import evaluate
@@ -17,7 +18,7 @@ from quant.presets import int4_weight_only
 from suites.rationals import same_bits
 
 avx512 = pytest.mark.skipif(
-    torch.backends.cpu.get_cpu_capability() != "AVX512", reason="the rule set states what AVX512 code computes"
+    missing("cpu", layout="cpu_int4(avx512)") is not None, reason=str(missing("cpu", layout="cpu_int4(avx512)"))
 )
 
 
