@@ -92,6 +92,28 @@ def test_one_wrong_zero_point_in_the_middle_of_a_run_is_seen() -> None:
     assert oracle_counter(claim, lane=broken).count(range(4_999, 5_002)).differing == ((5_000, 2),)
 
 
+def test_a_run_ends_where_its_line_does() -> None:
+    """A lane that keeps a result to the end of a line, where the next line begins with the same one."""
+    claim = against_oracle(Step.CHOOSE_QPARAMS, mapping=ASYMMETRIC)
+    honest, last = lane_of(claim, ENGINE), space_of(claim).slices - 1
+    changed = 0
+
+    def broken(block: Block) -> Results:
+        nonlocal changed
+        scale, zero_point = (stage.clone() for stage in honest(block))
+        low = block.values[0].double()
+        second = int((low != low[0]).nonzero()[0])
+        if bool((low[:second] == low[0]).all()) and second > 1:  # lines of one minimum, not of one maximum
+            same = (scale[0, :second] == scale[0, second]) & (zero_point[0, :second] == zero_point[0, second])
+            kept = slice(int(same.nonzero()[0]), second)
+            changed += int((~same[kept]).sum())
+            scale[0, kept], zero_point[0, kept] = scale[0, second], zero_point[0, second]
+        return scale, zero_point
+
+    tally = oracle_counter(claim, lane=broken).count(range(last, last + 1))
+    assert tally.n_different * 2 == changed > 0  # the lane runs once more where it is refuted
+
+
 @pytest.mark.parametrize(
     "flip",
     [
