@@ -15,7 +15,18 @@ from torch import Tensor
 
 from kernels.bit_difference import BINS, BitDifference, Place, bit_difference, differences
 from kernels.bit_line import INCOMPARABLE, gap
-from parity.bits import DEFAULT, BitPolicy, bits, bits_line, dtype_name, float_format, is_nan, line, storage
+from parity.bits import (
+    DEFAULT,
+    BitPolicy,
+    bits,
+    bits_line,
+    dtype_name,
+    float_format,
+    is_nan,
+    line,
+    same_storage,
+    storage,
+)
 from parity.record import ABSENT, STAGES, ByStage, Element, StageDiff
 from parity.trace import Trace
 
@@ -99,8 +110,8 @@ def _integer_stage(name: str) -> bool:
 
 
 def _compared_as_integers(name: str, a: Tensor, b: Tensor) -> bool:
-    """Whether two sides of a stage are integers in some dtypes; of integers in one dtype the bits tell as much."""
-    if not _integer_stage(name) or (a.dtype == b.dtype and float_format(a.dtype) is None):
+    """Whether two sides of a stage are integers in some dtypes; of equal bits, or in one integer dtype, bits tell."""
+    if not _integer_stage(name) or same_storage(a, b) or (a.dtype == b.dtype and float_format(a.dtype) is None):
         return False
     return bool(_holds_integers(a).all() and _holds_integers(b).all())
 
