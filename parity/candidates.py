@@ -74,6 +74,12 @@ def remaining(candidates: Candidates, flips: Flips, stage: str, case: int | None
     return diff_stage(stage, made, _of_case(candidates.wanted[stage], case)).n_different
 
 
+def moves(candidates: Candidates, flips: Flips, flip: Flip, stage: str, case: int) -> bool:
+    """Whether one flip more changes any element of a stage: it may heal as many as it breaks."""
+    one, other = (candidates.made(each, stage, case).get(stage) for each in (flips, (*flips, flip)))
+    return one is not other and diff_stage(stage, one, other).n_different > 0
+
+
 def _of_case(stack: Tensor, case: int | None) -> Tensor:
     return stack if case is None else stack[case : case + 1]
 
