@@ -16,6 +16,8 @@ PRESET: Final = "preset"
 SYNTHETIC: Final = "synthetic"
 FLOATS: Final = ("fp32", "bf16", "fp16")
 SCALES: Final = ("model", "fp32", "bf16", "fp16", "fp64")
+# Scales of eight bits, rounded up: each as it is, or over one fp32 scale of the tensor. They have cells of their own.
+NARROW: Final = ("ue4m3", "two_level")
 INTEGERS: Final = ("int8", "uint8", "int16", "int32", "int64")
 # eps: smallest normal of the stored scale's dtype, of the tensor's; eps of the tensor's dtype; 2**-23; 2**-7; a number.
 EPSES: Final = ("normal", "input_normal", "input_eps", "f32eps", "bf16eps", "1e-3")
@@ -95,7 +97,12 @@ AXES: Final[Mapping[str, Axis]] = MappingProxyType(
                 meaning="the layer; or what is computed of quantized tensors, a weight and an input of one scheme",
             ),
             Axis(name="dtype", default="fp32", values=FLOATS, meaning="dtype of weight and input"),
-            Axis(name="scale", default=PRESET, values=(PRESET, *SCALES), meaning="dtype of the stored weight scale"),
+            Axis(
+                name="scale",
+                default=PRESET,
+                values=(PRESET, *SCALES, *NARROW),
+                meaning="dtype of the stored weight scale, which has eight bits in ue4m3 and below one of the tensor",
+            ),
             Axis(name="ascale", default=PRESET, values=(PRESET, *SCALES), meaning="dtype of the activation scale"),
             Axis(
                 name="domain",

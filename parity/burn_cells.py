@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from parity.axes import AXES, BURN_PRESETS, CODE_SUMS, PRESET, SCALES
+from parity.axes import AXES, BURN_PRESETS, CODE_SUMS, NARROW, PRESET, SCALES
 from parity.cells import Cell, concrete
 from parity.forbidden import Forbidden
 
@@ -50,7 +50,8 @@ GAPS: Final = (
     Forbidden(where={"rules": (MERGE,), "preset": ("burn_head",)}, reason="the merge had no full range"),
     Forbidden(where={"rules": (MERGE,), "bits": ("2", "4")}, reason="the merge had eight bits"),
     Forbidden(where={"rules": (MERGE,), "group": ("16", "32", "64", "block")}, reason="it had one scale a tensor"),
-    Forbidden(where={"rules": (MERGE,), "scale": SCALES[1:]}, reason="scales had their tensor's dtype"),
+    Forbidden(where={"scale": ("two_level",), "group": ("tensor",)}, reason="one scale a tensor has none above it"),
+    Forbidden(where={"rules": (MERGE,), "scale": (*SCALES[1:], *NARROW)}, reason="scales had their tensor's dtype"),
 )
 _AS_NAMED: Final = ("scale", "ascale", "eps", "aeps", "act")
 

@@ -19,7 +19,7 @@ from typing import Final
 import numpy as np
 
 from parity.arrays import ARRAYS
-from parity.axes import AXES, BURN_PRESETS, LAYER_PRESETS, LAYERS, OPERATIONS
+from parity.axes import AXES, BURN_PRESETS, LAYER_PRESETS, LAYERS, OPERATIONS, PRESET, SCALES
 from parity.cells import cell_at, illegal_reason
 from parity.constraints import Codes, Mask, Space, Values, legal_space, meets
 from parity.forbidden import FORBIDDEN
@@ -33,6 +33,7 @@ OF_TENSORS: Final = ("accumulate", "propagation")
 EVERYWHERE: Final[Values] = {axis.name: axis.values for axis in AXES.values() if axis.name not in OF_TENSORS} | {
     "preset": LAYER_PRESETS,
     "op": LAYERS,
+    "scale": (PRESET, *SCALES),
     "act": tuple(value for value in AXES["act"].values if value != "tensor"),
     "case": ("0", "1"),
     "device": ("cpu", "cuda"),

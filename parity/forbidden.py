@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from parity.axes import ATEN_CPU, ATEN_CUDA, CODE_SUMS, FLOATS, INTEGERS, MULTIPLYING, PACKINGS
+from parity.axes import ATEN_CPU, ATEN_CUDA, CODE_SUMS, FLOATS, INTEGERS, MULTIPLYING, NARROW, PACKINGS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +32,10 @@ _FORBIDDEN_PACKINGS: Final = (
         )
         for dtype in FLOATS
         for axis, types in (("scale", (*FLOATS, "fp64")), ("zp", FLOATS))
+    ),
+    Forbidden(
+        where={"packing": _ONE_DTYPE, "scale": NARROW},
+        reason="the kernel reads scale and zero point in the weight's dtype",
     ),
     Forbidden(where={"packing": _FLOAT_ONLY, "domain": ("int", "none")}, reason="the kernel adds a zero point's value"),
     Forbidden(
@@ -107,6 +111,7 @@ FORBIDDEN: Final = (
         where={"domain": ("int",), "mapping": ("asymmetric",), "zp": ("uint8",)},
         reason="uint8 holds no negative zero point",
     ),
+    Forbidden(where={"mapping": ("stretched",), "scale": ("two_level",)}, reason="tables of halves have one level"),
     Forbidden(where={"scale": ("fp16",), "eps": ("2**-126",)}, reason="eps rounds to zero in fp16"),
     Forbidden(
         where={

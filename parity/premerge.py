@@ -9,7 +9,7 @@ from itertools import product
 from typing import Final
 
 from parity.arrays import read_array
-from parity.axes import AXES, FLOATS, LAYER_PRESETS, LAYERS, PACKINGS, PRESETS, SCALES
+from parity.axes import AXES, FLOATS, LAYER_PRESETS, LAYERS, NARROW, PACKINGS, PRESETS, SCALES
 from parity.cells import Cell, cell_at, parse_cell
 from parity.epoch_cells import EPOCH_CELLS
 from parity.found import read_found
@@ -47,6 +47,7 @@ def premerge_parts() -> tuple[Part, ...]:
         ("the epochs of torchao, for every dtype of the model and of the scale", EPOCH_CELLS, True),
         ("every layout of 4-bit codes, where it is read and where it must be refused", _packings(), True),
         ("quantized tensors: operations, accumulators, levels and propagation, by Burn's rules", tensor_cells(), True),
+        ("scales of eight bits, on one level and on two", _narrow_scales(), True),
         ("illegal cells: any two values that exclude each other, and every reason alone", read_array("illegal"), True),
         ("gradients of prepare: any two axis values that are legal together", read_array("gradients"), False),
         ("a covering array: any three axis values that are legal together", read_array("premerge"), False),
@@ -83,6 +84,15 @@ def _packings() -> Iterator[Cell]:
         for dtype, other in (("fp32", "bf16"), ("bf16", "fp16"), ("fp16", "bf16")):
             yield cell_at({**_IN_FLOAT, "packing": packing, "dtype": dtype, "scale": other})
             yield cell_at({**value, "packing": packing, "dtype": dtype, "zp": other})
+
+
+def _narrow_scales() -> Iterator[Cell]:
+    for preset, dtype, scale in product(LAYER_PRESETS, FLOATS, NARROW):
+        for family in FAMILIES_ON["cpu"]:
+            yield cell_at({"preset": preset, "dtype": dtype, "scale": scale, "family": family})
+        yield cell_at({"preset": preset, "dtype": dtype, "scale": scale, "op": "embedding", "group": "block"})
+    for scale, packing in product(NARROW, PACKINGS):
+        yield cell_at({**_IN_FLOAT, "dtype": "bf16", "scale": scale, "packing": packing})
 
 
 def _full_product() -> Iterator[Cell]:

@@ -14,14 +14,14 @@ from math import gcd, prod
 from typing import Final, overload
 
 from parity.arrays import read_array
-from parity.axes import AXES, PRESET
+from parity.axes import AXES, PRESET, SCALES
 from parity.cells import Cell, cell_at
 
 # Named values only; but "preset" is the one zero-point dtype that every domain has.
 PRODUCT: Final[Mapping[str, tuple[str, ...]]] = {
     axis: tuple(value for value in AXES[axis].values if value != PRESET or axis == "zp")
     for axis in ("bits", "group", "mapping", "pz", "zp", "dtype", "scale", "ascale", "eps", "aeps", "device")
-}
+} | {"scale": SCALES}
 REST: Final = ("op", "preset", "act", "domain", "bias", "rank", "shape", "layout", "steps", "grad", "threads", "case")
 # Odd multipliers of SplitMix64 and its finalizer (Steele, Lea, Flood 2014; Vigna's splitmix64.c).
 MULTIPLIERS: Final = (0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9, 0x94D049BB133111EB)

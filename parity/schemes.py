@@ -18,7 +18,7 @@ from quant.decisions import NanCode
 from quant.granularity import Granularity
 from quant.mapping import Extent
 from quant.presets import signed_grid, stretched_grid
-from quant.rule_sets import ENGINE_PRODUCT, stretched
+from quant.rule_sets import ENGINE_PRODUCT, narrow_scales, stretched
 from quant.scheme import MODEL
 from quant.statistic import Statistic
 
@@ -32,6 +32,10 @@ DTYPES: Final[Mapping[str, torch.dtype]] = {
     "int16": torch.int16,
     "int32": torch.int32,
     "int64": torch.int64,
+}
+_NARROW: Final[Mapping[str, Mapping[str, torch.dtype]]] = {
+    "ue4m3": {"scale_dtype": torch.float8_e4m3fn},
+    "two_level": {"scale_dtype": torch.float8_e4m3fn, "global_scale_dtype": torch.float32},
 }
 _EPS: Final[Mapping[str, EpsOf | float]] = {
     "normal": EpsOf(EpsProperty.SMALLEST_NORMAL, PropertyDtype.NARROWER_SCALE),
@@ -134,7 +138,9 @@ def _product(cell: Cell, product: quant.ProductRules) -> quant.ProductRules:
 def _given(cell: Cell, *, scale: str, eps: str) -> dict[str, Any]:
     """scale_dtype and eps of one operand, where the cell names them."""
     changes: dict[str, Any] = {}
-    if cell[scale] != PRESET:
+    if cell[scale] in _NARROW:
+        changes |= _NARROW[cell[scale]]
+    elif cell[scale] != PRESET:
         changes["scale_dtype"] = MODEL if cell[scale] == MODEL else DTYPES[cell[scale]]
     if cell[eps] != PRESET:
         changes["eps"] = _EPS[cell[eps]]
@@ -155,6 +161,8 @@ def _weight_changes(cell: Cell, weight: quant.TensorScheme, rules: quant.Rules) 
         changes |= {"extent": Extent.CAPPED_ABS_MEAN, "rules": stretched(rules)}
     elif weight.mapping is quant.Mapping.STRETCHED:
         changes |= {"extent": Extent.MIN_MAX, "rules": rules}
+    if cell["scale"] in _NARROW:
+        changes["rules"] = narrow_scales(changes.get("rules", weight.rules))
     if cell["pz"] != PRESET:
         changes["preserve_zero"] = cell["pz"] == "yes"
     domain = weight.zero_point_domain if cell["domain"] == PRESET else quant.ZeroPointDomain(cell["domain"])

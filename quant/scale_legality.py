@@ -50,6 +50,8 @@ def _check_two_levels(scheme: TensorScheme) -> None:
     what = _what(scheme)
     if scheme.global_scale_dtype is not torch.float32:
         raise ValueError(f"{what}; the upper of two levels is stored in float32, or there is none (None)")
+    if scheme.mapping is Mapping.STRETCHED:
+        raise ValueError(f"mapping is stretched and {what}: tables of a grid of halves have one level; use None")
     refused = (
         ("extent", scheme.extent, Extent.MIN_MAX, "the largest scale is that of extremes"),
         ("statistic", scheme.statistic, Own(), "both levels come from the tensor at hand"),
@@ -57,8 +59,6 @@ def _check_two_levels(scheme: TensorScheme) -> None:
     for name, value, wanted, reason in refused:
         if value != wanted:
             raise ValueError(f"{name} is {value} and {what}: {reason}; use {wanted}")
-    if scheme.mapping is Mapping.STRETCHED:
-        raise ValueError(f"mapping is stretched and {what}: tables of a grid of halves have one level; use None")
     if scheme.rules.refuse_lossy and scheme.rules.scale_rounding is not d.ScaleRounding.UP:
         raise ValueError(
             f"scale_rounding is {scheme.rules.scale_rounding} and {what}: the ratio of a small scale to the largest "

@@ -187,6 +187,7 @@ SENTENCES = {
     "scales along k do not leave a sum of codes": "product_operands is codes and the weight's granularity is Per",
     "of two tensors, the scales' axis may be summed": "the activation's granularity is PerAxis",
     "a float zero point enters no sum of codes": "a float zero point does not enter an integer sum",
+    "tables of halves have one level": "tables of a grid of halves have one level",
     "the zero point -1/2 enters no sum of codes": "its zero point -1/2 does not enter an integer sum",
     "the product's columns do not divide into groups": "does not divide the last dimension of (8, ",
     "48 columns do not divide into groups": "does not divide the last dimension of (4, 48)",

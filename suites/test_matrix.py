@@ -19,8 +19,8 @@ def test_premerge_has_its_parts_in_order() -> None:
     planned = plan("premerge")
     assert [cell for part in parts for cell in part.cells] == list(planned.cells)
     assert len({*planned.cells}) == len(planned.cells) == planned.total == sum(s.cells for s in planned.stretches)
-    assert [part.protected for part in parts] == [*[True] * 7, False, False]
-    assert planned.protected == sum(len(part.cells) for part in parts[:7])
+    assert [part.protected for part in parts] == [*[True] * 8, False, False]
+    assert planned.protected == sum(len(part.cells) for part in parts[:8])
     assert all(part.cells for part in parts)
     assert planned.cut == ()
 
@@ -162,7 +162,7 @@ def test_a_plan_is_described() -> None:
     lines = describe(planned)
     free = len(planned.cells) - planned.protected
     assert lines[0] == f"premerge: {len(planned.cells):,} cells, of which a budget may cut the last {free:,}"
-    assert [int(line.split()[0].replace(",", "")) for line in lines[1:10]] == [s.cells for s in planned.stretches]
+    assert [int(line.split()[0].replace(",", "")) for line in lines[1:11]] == [s.cells for s in planned.stretches]
     illegal = sum(illegal_reason(cell) is not None for cell in planned.cells)
-    assert lines[10] == f"{illegal:,} of the cells are illegal: every flow must raise there"
-    assert tuple(lines[11:]) == planned.cut
+    assert lines[11] == f"{illegal:,} of the cells are illegal: every flow must raise there"
+    assert tuple(lines[12:]) == planned.cut

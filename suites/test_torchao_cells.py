@@ -76,7 +76,7 @@ def wanted_of(cell: Cell, backend: str, flow: Flow) -> Wanted:
 def test_the_table_over_cells_says_what_the_backends_do() -> None:
     agreed = dict.fromkeys(LANES, 0)
     fired: set[str] = set()
-    for cell in drawn_cells(4000):
+    for cell in drawn_cells(5000):
         if cell["layout"] == "transposed":
             continue  # strides are no part of a scheme
         for backend, flow in LANES:

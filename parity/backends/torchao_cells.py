@@ -13,7 +13,7 @@ from functools import lru_cache
 from types import MappingProxyType
 from typing import Final
 
-from parity.axes import AXES, BURN_PRESETS, CODE_SUMS, OPERATIONS, PACKINGS, PRESET, PRESETS
+from parity.axes import AXES, BURN_PRESETS, CODE_SUMS, NARROW, OPERATIONS, PACKINGS, PRESET, PRESETS
 from parity.cells import Cell, zero_point_dtype
 from parity.forbidden import Forbidden
 from parity.lanes import Flow
@@ -54,6 +54,7 @@ GAPS: Final = (
     Forbidden(where={"op": OPERATIONS}, reason="its quantized tensors are operands of layers"),
     Forbidden(where={"preset": BURN_PRESETS}, reason="Burn's schemes are compared among Burn's rule sets"),
     Forbidden(where={"accumulate": ("native", "exact", *CODE_SUMS)}, reason="its kernels sum as they do"),
+    Forbidden(where={"scale": NARROW}, reason="affine scales have one level, and 16 bits or more"),
     Forbidden(where={"domain": ("none",)}, reason="there is always a zero point"),
     Forbidden(where={"domain": ("float",), "flow": _STORING}, reason="stored zero points are integers"),
     Forbidden(where={"domain": ("float",), "backend": (LEGACY,)}, reason="zero points of 8da4w are integers"),
