@@ -66,7 +66,7 @@ _PLACES: Final[Mapping[str, tuple[tuple[str, str], ...]]] = {
     "gradient_mask": (("engine", "steps:1"),),
     "gradient_product": (("engine", "steps:1"), ("torchao", "steps:1"), ("straight_through", "steps:1")),
     "float_gradient_product": tuple(
-        (ground, f"{_TINYGEMM},steps:3") for ground in ("engine", "torchao", "float_reciprocal")
+        (ground, f"{_TINYGEMM},dtype:bf16,steps:3") for ground in ("engine", "torchao", "float_reciprocal")
     ),
     "float64_cast": (("eps_between_floats", _NARROW), ("torchao_eps_between_floats", _NARROW)),
     "subnormals": (("engine", "dtype:bf16"),),
