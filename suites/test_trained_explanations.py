@@ -195,7 +195,13 @@ def one_weight_off(stage: str, value: Tensor) -> Tensor:
     return value
 
 
-@pytest.mark.parametrize("spoil", [noisy, stochastic, seven_bits, swapped, trained_faster, one_weight_off])
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        *(noisy, swapped, one_weight_off),
+        *(pytest.param(spoil, marks=pytest.mark.nightly) for spoil in (stochastic, seven_bits, trained_faster)),
+    ],
+)
 @pytest.mark.parametrize(
     "cell", [WEIGHT_ONLY, pytest.param("dtype:bf16,family:random,steps:3", marks=pytest.mark.nightly)]
 )
