@@ -15,8 +15,8 @@ from torch import Tensor
 
 from kernels.bit_line import BitLine
 
-_TILE = 1024  # words that are looked at together
-_TILES = 32  # of one program: what six planes hold
+_TILE = 256  # words that are looked at together
+_TILES = 128  # of one program: what eight planes hold
 
 
 def counts(a: Tensor, b: Tensor, line: BitLine) -> Tensor:
@@ -40,9 +40,10 @@ def counts(a: Tensor, b: Tensor, line: BitLine) -> Tensor:
             LARGEST=line.largest,
             ZEROS_APART=line.zeros_apart,
             NANS_ALIKE=line.nans_alike,
+            NATIVE=a.is_cuda and torch.cuda.get_device_capability(a.device) >= (9, 0),
             TILE=_TILE,
             TILES=_TILES,
-            num_warps=8,
+            num_warps=4,
         )
     return found
 
@@ -58,14 +59,9 @@ def _bits(word):
 
 
 @triton.jit
-def _loaded(pointer, place, left, TILE: tl.constexpr, LENGTH: tl.constexpr):
-    """The words at `place` and those a tile on; zeros where none is left. Where all are, no mask parts the loads."""
-    if left == LENGTH:
-        one, other = tl.load(pointer + place), tl.load(pointer + place + TILE)
-    else:
-        one = tl.load(pointer + place, mask=place < left, other=0)
-        other = tl.load(pointer + place + TILE, mask=place + TILE < left, other=0)
-    return _bits(one), _bits(other)
+def _loaded(pointer, place, left, FULL: tl.constexpr):
+    """The words at `place`, zeros where none is left. FULL: all are, and no mask parts the loads."""
+    return _bits(tl.load(pointer + place) if FULL else tl.load(pointer + place, mask=place < left, other=0))
 
 
 @triton.jit
@@ -79,14 +75,55 @@ def _ordered(word, WIDTH: tl.constexpr, ONES: tl.constexpr, ZEROS_APART: tl.cons
 
 
 @triton.jit
-def _distance(a, b, WIDTH: tl.constexpr, LANES: tl.constexpr):
-    if LANES == 2:
-        low_a, low_b, high_a, high_b = a & 0xFFFF, b & 0xFFFF, a & 0xFFFF0000, b & 0xFFFF0000
-        low = tl.maximum(low_a, low_b) - tl.minimum(low_a, low_b)
-        distance = low | (tl.maximum(high_a, high_b) - tl.minimum(high_a, high_b))
+def _greatest(a, b, LANES: tl.constexpr, NATIVE: tl.constexpr):
+    """The greater of two words, lane by lane. NATIVE: by one instruction for both lanes."""
+    if LANES == 1:
+        greatest = tl.maximum(a, b)
+    elif NATIVE:
+        greatest = tl.inline_asm_elementwise(
+            "max.u16x2 $0, $1, $2;", "=r,r,r", [a, b], dtype=tl.uint32, is_pure=True, pack=1
+        )
     else:
-        distance = tl.maximum(a, b) - tl.minimum(a, b)
-    return distance
+        greatest = tl.maximum(a & 0xFFFF, b & 0xFFFF) | tl.maximum(a & 0xFFFF0000, b & 0xFFFF0000)
+    return greatest
+
+
+@triton.jit
+def _least(a, b, LANES: tl.constexpr, NATIVE: tl.constexpr):
+    """The lesser of two words, lane by lane, as _greatest."""
+    if LANES == 1:
+        least = tl.minimum(a, b)
+    elif NATIVE:
+        least = tl.inline_asm_elementwise(
+            "min.u16x2 $0, $1, $2;", "=r,r,r", [a, b], dtype=tl.uint32, is_pure=True, pack=1
+        )
+    else:
+        least = tl.minimum(a & 0xFFFF, b & 0xFFFF) | tl.minimum(a & 0xFFFF0000, b & 0xFFFF0000)
+    return least
+
+
+@triton.jit
+def _ends(a, b, WIDTH: tl.constexpr, LANES: tl.constexpr, ZEROS_APART: tl.constexpr, NATIVE: tl.constexpr):
+    """(least, greatest) of two words in the order of their numbers; their difference is the distance."""
+    ONES: tl.constexpr = 0x00010001 if LANES == 2 else 1
+    a, b = _ordered(a, WIDTH, ONES, ZEROS_APART), _ordered(b, WIDTH, ONES, ZEROS_APART)
+    return _least(a, b, LANES, NATIVE), _greatest(a, b, LANES, NATIVE)
+
+
+@triton.jit
+def _some_nan(
+    least, greatest, WIDTH: tl.constexpr, LANES: tl.constexpr, LARGEST: tl.constexpr, ZEROS_APART: tl.constexpr
+):
+    """Whether a lane of the least lies before -infinity, or one of the greatest after +infinity."""
+    TOP: tl.constexpr = 1 << (WIDTH - 1)
+    FIRST: tl.constexpr = TOP - 1 - LARGEST + (0 if ZEROS_APART else 1)
+    LAST: tl.constexpr = TOP + LARGEST
+    if LANES == 2:
+        found = ((least & 0xFFFF) < FIRST) | ((least >> 16) < FIRST)
+        found |= ((greatest & 0xFFFF) > LAST) | ((greatest >> 16) > LAST)
+    else:
+        found = (least < FIRST) | (greatest > LAST)
+    return tl.max(found.to(tl.int32), 0) > 0
 
 
 @triton.jit
@@ -98,26 +135,22 @@ def _parted(
     LARGEST: tl.constexpr,
     ZEROS_APART: tl.constexpr,
     NANS_ALIKE: tl.constexpr,
-    NANS: tl.constexpr,
+    NATIVE: tl.constexpr,
 ):
-    """(distance, the top bit of lanes). NANS: the distance is 0 where a lane has a NaN, and the bit tells that it is
-    incomparable. Otherwise it tells that there is a NaN, and the distance holds where there is none.
-    """
+    """(distance, the top bit of lanes): the distance is 0 where a lane has a NaN; the bit tells incomparable lanes."""
     ONES: tl.constexpr = 0x00010001 if LANES == 2 else 1
     MAGNITUDES: tl.constexpr = ((1 << (WIDTH - 1)) - 1) * ONES
     TOPS: tl.constexpr = ONES << (WIDTH - 1)
     BEYOND: tl.constexpr = ((1 << (WIDTH - 1)) - 1 - LARGEST) * ONES  # carries a NaN's magnitude into the top bit
-    distance = _distance(_ordered(a, WIDTH, ONES, ZEROS_APART), _ordered(b, WIDTH, ONES, ZEROS_APART), WIDTH, LANES)
+    least, greatest = _ends(a, b, WIDTH, LANES, ZEROS_APART, NATIVE)
     nan_a, nan_b = (a & MAGNITUDES) + BEYOND, (b & MAGNITUDES) + BEYOND
     nan = (nan_a | nan_b) & TOPS
-    tops = nan
-    if NANS:
-        distance &= ((nan >> (WIDTH - 1)) * ((1 << WIDTH) - 1)) ^ 0xFFFFFFFF
-        if NANS_ALIKE:
-            tops = (nan_a ^ nan_b) & TOPS
-        else:
-            unequal = a ^ b
-            tops = nan & (((unequal & MAGNITUDES) + MAGNITUDES) | unequal)
+    distance = (greatest - least) & (((nan >> (WIDTH - 1)) * ((1 << WIDTH) - 1)) ^ 0xFFFFFFFF)
+    if NANS_ALIKE:
+        tops = (nan_a ^ nan_b) & TOPS
+    else:
+        unequal = a ^ b
+        tops = nan & (((unequal & MAGNITUDES) + MAGNITUDES) | unequal)
     return distance, tops
 
 
@@ -152,6 +185,44 @@ def _add_bits(found_ptr, words, LANES: tl.constexpr):
 
 
 @triton.jit
+def _added(a, b, c):
+    """(sum, carry) of three bits at every place of a word."""
+    return a ^ b ^ c, (a & b) | ((a ^ b) & c)
+
+
+@triton.jit
+def _looked_at(
+    a_ptr,
+    b_ptr,
+    place,
+    left,
+    least,
+    greatest,
+    farthest,
+    tops,
+    WIDTH: tl.constexpr,
+    LANES: tl.constexpr,
+    LARGEST: tl.constexpr,
+    ZEROS_APART: tl.constexpr,
+    NANS_ALIKE: tl.constexpr,
+    NATIVE: tl.constexpr,
+    FULL: tl.constexpr,
+    NANS: tl.constexpr,
+):
+    """(which powers of two the distances reach; least, greatest, farthest and incomparable, with these words)."""
+    a, b = _loaded(a_ptr, place, left, FULL), _loaded(b_ptr, place, left, FULL)
+    if NANS:
+        distance, incomparable = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE)
+        tops += incomparable >> (WIDTH - 1)
+    else:
+        low, high = _ends(a, b, WIDTH, LANES, ZEROS_APART, NATIVE)
+        least, greatest = _least(least, low, LANES, NATIVE), _greatest(greatest, high, LANES, NATIVE)
+        distance = high - low
+    farthest = _greatest(farthest, distance, LANES, NATIVE)
+    return _reached(distance, WIDTH, LANES), least, greatest, farthest, tops
+
+
+@triton.jit
 def _planes(
     a_ptr,
     b_ptr,
@@ -161,38 +232,49 @@ def _planes(
     LARGEST: tl.constexpr,
     ZEROS_APART: tl.constexpr,
     NANS_ALIKE: tl.constexpr,
+    NATIVE: tl.constexpr,
+    FULL: tl.constexpr,
     NANS: tl.constexpr,
     TILE: tl.constexpr,
     TILES: tl.constexpr,
 ):
-    """(six planes of counters; top bits as _parted tells them, NANS counted; the greatest low lane, and word)."""
+    """(eight planes of counters; the farthest in each lane; how many are incomparable there; whether there is a NaN).
+
+    Without NANS nothing is told but the last where there is one; with it, the last is not.
+    """
     offset = tl.arange(0, TILE)
     ones = tl.zeros((TILE,), tl.uint32)
-    twos, fours, eights, sixteens, all_of_32 = ones, ones, ones, ones, ones
-    tops, low, high = ones, ones, ones
-    for i in range(0, TILES, 2):
+    twos, fours, eights, sixteens, of_32, of_64, of_128 = ones, ones, ones, ones, ones, ones, ones
+    farthest, tops, greatest, least = ones, ones, ones, ones | 0xFFFFFFFF
+    for i in range(0, TILES, 4):
         place = i * TILE + offset
-        a, next_a = _loaded(a_ptr, place, left, TILE, TILE * TILES)
-        b, next_b = _loaded(b_ptr, place, left, TILE, TILE * TILES)
-        one, tops_one = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NANS)
-        other, tops_other = _parted(next_a, next_b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NANS)
-        if NANS:
-            tops += (tops_one >> (WIDTH - 1)) + (tops_other >> (WIDTH - 1))
-        else:
-            tops |= tops_one | tops_other
-        high = tl.maximum(high, tl.maximum(one, other))
-        if LANES == 2:
-            low = tl.maximum(low, tl.maximum(one & 0xFFFF, other & 0xFFFF))
-        one, other = _reached(one, WIDTH, LANES), _reached(other, WIDTH, LANES)
-        half = ones ^ one
-        carry = (ones & one) | (half & other)
-        ones = half ^ other
-        twos, carry = twos ^ carry, twos & carry
+        one, least, greatest, farthest, tops = _looked_at(
+            a_ptr, b_ptr, place, left, least, greatest, farthest, tops,
+            WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE, FULL, NANS,
+        )  # fmt: skip
+        other, least, greatest, farthest, tops = _looked_at(
+            a_ptr, b_ptr, place + TILE, left, least, greatest, farthest, tops,
+            WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE, FULL, NANS,
+        )  # fmt: skip
+        ones, carry = _added(ones, one, other)
+        one, least, greatest, farthest, tops = _looked_at(
+            a_ptr, b_ptr, place + 2 * TILE, left, least, greatest, farthest, tops,
+            WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE, FULL, NANS,
+        )  # fmt: skip
+        other, least, greatest, farthest, tops = _looked_at(
+            a_ptr, b_ptr, place + 3 * TILE, left, least, greatest, farthest, tops,
+            WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE, FULL, NANS,
+        )  # fmt: skip
+        ones, other = _added(ones, one, other)
+        twos, carry = _added(twos, carry, other)
         fours, carry = fours ^ carry, fours & carry
         eights, carry = eights ^ carry, eights & carry
         sixteens, carry = sixteens ^ carry, sixteens & carry
-        all_of_32 |= carry
-    return ones, twos, fours, eights, sixteens, all_of_32, tops, low, high
+        of_32, carry = of_32 ^ carry, of_32 & carry
+        of_64, carry = of_64 ^ carry, of_64 & carry
+        of_128 |= carry
+    nan = _some_nan(least, greatest, WIDTH, LANES, LARGEST, ZEROS_APART)
+    return ones, twos, fours, eights, sixteens, of_32, of_64, of_128, farthest, tops, nan
 
 
 @triton.jit
@@ -206,6 +288,7 @@ def _count(
     LARGEST: tl.constexpr,
     ZEROS_APART: tl.constexpr,
     NANS_ALIKE: tl.constexpr,
+    NATIVE: tl.constexpr,
     TILE: tl.constexpr,
     TILES: tl.constexpr,
 ):
@@ -214,14 +297,19 @@ def _count(
     left = tl.minimum(n_words - start, LENGTH).to(tl.int32)
     a_ptr += start
     b_ptr += start
-    ones, twos, fours, eights, sixteens, all_of_32, apart, low, high = _planes(
-        a_ptr, b_ptr, left, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, False, TILE, TILES
-    )
-    if tl.max((apart != 0).to(tl.int32), 0) > 0:  # there are NaN, which cost more
-        ones, twos, fours, eights, sixteens, all_of_32, apart, low, high = _planes(
-            a_ptr, b_ptr, left, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, True, TILE, TILES
+    if left == LENGTH:
+        ones, twos, fours, eights, sixteens, of_32, of_64, of_128, high, apart, nan = _planes(
+            a_ptr, b_ptr, left, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE, True, False, TILE, TILES
         )
-    some = ones | twos | fours | eights | sixteens | all_of_32 | apart
+    else:
+        ones, twos, fours, eights, sixteens, of_32, of_64, of_128, high, apart, nan = _planes(
+            a_ptr, b_ptr, left, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE, False, False, TILE, TILES
+        )
+    if nan:  # they cost more
+        ones, twos, fours, eights, sixteens, of_32, of_64, of_128, high, apart, nan = _planes(
+            a_ptr, b_ptr, left, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE, False, True, TILE, TILES
+        )
+    some = ones | twos | fours | eights | sixteens | of_32 | of_64 | of_128 | apart
     if tl.max((some != 0).to(tl.int32), 0) > 0:
         bit = tl.arange(0, 8)[None, :]
         eighths = (ones[:, None] >> bit) & 0x01010101
@@ -229,13 +317,15 @@ def _count(
         eighths += ((fours[:, None] >> bit) & 0x01010101) << 2
         eighths += ((eights[:, None] >> bit) & 0x01010101) << 3
         eighths += ((sixteens[:, None] >> bit) & 0x01010101) << 4
-        eighths += ((all_of_32[:, None] >> bit) & 0x01010101) << 5
+        eighths += ((of_32[:, None] >> bit) & 0x01010101) << 5
+        eighths += ((of_64[:, None] >> bit) & 0x01010101) << 6
+        eighths += ((of_128[:, None] >> bit) & 0x01010101) << 7
         _add_bits(found_ptr, eighths & 0x00FF00FF, LANES)
         _add_bits(found_ptr + 8, (eighths >> 8) & 0x00FF00FF, LANES)
         low_apart, high_apart = _halves(tl.sum(apart.to(tl.int32, bitcast=True), 0))
         tl.atomic_add(found_ptr + 32, low_apart + high_apart, sem="relaxed")
         if LANES == 2:
-            high = tl.maximum(low, high >> 16)
+            high = tl.maximum(high & 0xFFFF, high >> 16)
         tl.atomic_max(found_ptr + 33, tl.max(high.to(tl.int64), 0), sem="relaxed")
         # The first is looked for anew: it is near, or what differs is rare.
         offset = tl.arange(0, TILE)
@@ -245,12 +335,12 @@ def _count(
             at = place + offset
             a = _bits(tl.load(a_ptr + at, mask=at < left, other=0))
             b = _bits(tl.load(b_ptr + at, mask=at < left, other=0))
-            distance, tops = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, True)
+            distance, tops = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE)
             nearest = tl.min(tl.where((distance | tops) != 0, at, LENGTH), 0)
             place += TILE
         index = (start + nearest) * LANES
         if LANES == 2:
             a, b = _bits(tl.load(a_ptr + nearest)), _bits(tl.load(b_ptr + nearest))
-            distance, tops = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, True)
+            distance, tops = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE)
             index += (((distance | tops) & 0xFFFF) == 0).to(tl.int64)
         tl.atomic_max(found_ptr + 34, n_words * LANES - index, sem="relaxed")
