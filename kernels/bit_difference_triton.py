@@ -13,6 +13,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from kernels.bit_lanes_triton import bits_of, ends, greatest_lanes, least_lanes, parted, reached, some_nan
 from kernels.bit_line import BitLine
 
 _TILE = 256  # words that are looked at together
@@ -49,121 +50,9 @@ def counts(a: Tensor, b: Tensor, line: BitLine) -> Tensor:
 
 
 @triton.jit
-def _bits(word):
-    """A stored word in 32 bits."""
-    if word.dtype == tl.int16:
-        wide = word.to(tl.uint16, bitcast=True).to(tl.uint32)
-    else:
-        wide = word.to(tl.uint32, bitcast=True)
-    return wide
-
-
-@triton.jit
 def _loaded(pointer, place, left, FULL: tl.constexpr):
     """The words at `place`, zeros where none is left. FULL: all are, and no mask parts the loads."""
-    return _bits(tl.load(pointer + place) if FULL else tl.load(pointer + place, mask=place < left, other=0))
-
-
-@triton.jit
-def _ordered(word, WIDTH: tl.constexpr, ONES: tl.constexpr, ZEROS_APART: tl.constexpr):
-    """Each lane as an unsigned integer that grows with the number it stands for."""
-    negative = (word >> (WIDTH - 1)) & ONES
-    ordered = word ^ ((negative * ((1 << (WIDTH - 1)) - 1)) | (ONES << (WIDTH - 1)))
-    if not ZEROS_APART:
-        ordered += negative
-    return ordered
-
-
-@triton.jit
-def _greatest(a, b, LANES: tl.constexpr, NATIVE: tl.constexpr):
-    """The greater of two words, lane by lane. NATIVE: by one instruction for both lanes."""
-    if LANES == 1:
-        greatest = tl.maximum(a, b)
-    elif NATIVE:
-        greatest = tl.inline_asm_elementwise(
-            "max.u16x2 $0, $1, $2;", "=r,r,r", [a, b], dtype=tl.uint32, is_pure=True, pack=1
-        )
-    else:
-        greatest = tl.maximum(a & 0xFFFF, b & 0xFFFF) | tl.maximum(a & 0xFFFF0000, b & 0xFFFF0000)
-    return greatest
-
-
-@triton.jit
-def _least(a, b, LANES: tl.constexpr, NATIVE: tl.constexpr):
-    """The lesser of two words, lane by lane, as _greatest."""
-    if LANES == 1:
-        least = tl.minimum(a, b)
-    elif NATIVE:
-        least = tl.inline_asm_elementwise(
-            "min.u16x2 $0, $1, $2;", "=r,r,r", [a, b], dtype=tl.uint32, is_pure=True, pack=1
-        )
-    else:
-        least = tl.minimum(a & 0xFFFF, b & 0xFFFF) | tl.minimum(a & 0xFFFF0000, b & 0xFFFF0000)
-    return least
-
-
-@triton.jit
-def _ends(a, b, WIDTH: tl.constexpr, LANES: tl.constexpr, ZEROS_APART: tl.constexpr, NATIVE: tl.constexpr):
-    """(least, greatest) of two words in the order of their numbers; their difference is the distance."""
-    ONES: tl.constexpr = 0x00010001 if LANES == 2 else 1
-    a, b = _ordered(a, WIDTH, ONES, ZEROS_APART), _ordered(b, WIDTH, ONES, ZEROS_APART)
-    return _least(a, b, LANES, NATIVE), _greatest(a, b, LANES, NATIVE)
-
-
-@triton.jit
-def _some_nan(
-    least, greatest, WIDTH: tl.constexpr, LANES: tl.constexpr, LARGEST: tl.constexpr, ZEROS_APART: tl.constexpr
-):
-    """Whether a lane of the least lies before -infinity, or one of the greatest after +infinity."""
-    TOP: tl.constexpr = 1 << (WIDTH - 1)
-    FIRST: tl.constexpr = TOP - 1 - LARGEST + (0 if ZEROS_APART else 1)
-    LAST: tl.constexpr = TOP + LARGEST
-    if LANES == 2:
-        found = ((least & 0xFFFF) < FIRST) | ((least >> 16) < FIRST)
-        found |= ((greatest & 0xFFFF) > LAST) | ((greatest >> 16) > LAST)
-    else:
-        found = (least < FIRST) | (greatest > LAST)
-    return tl.max(found.to(tl.int32), 0) > 0
-
-
-@triton.jit
-def _parted(
-    a,
-    b,
-    WIDTH: tl.constexpr,
-    LANES: tl.constexpr,
-    LARGEST: tl.constexpr,
-    ZEROS_APART: tl.constexpr,
-    NANS_ALIKE: tl.constexpr,
-    NATIVE: tl.constexpr,
-):
-    """(distance, the top bit of lanes): the distance is 0 where a lane has a NaN; the bit tells incomparable lanes."""
-    ONES: tl.constexpr = 0x00010001 if LANES == 2 else 1
-    MAGNITUDES: tl.constexpr = ((1 << (WIDTH - 1)) - 1) * ONES
-    TOPS: tl.constexpr = ONES << (WIDTH - 1)
-    BEYOND: tl.constexpr = ((1 << (WIDTH - 1)) - 1 - LARGEST) * ONES  # carries a NaN's magnitude into the top bit
-    least, greatest = _ends(a, b, WIDTH, LANES, ZEROS_APART, NATIVE)
-    nan_a, nan_b = (a & MAGNITUDES) + BEYOND, (b & MAGNITUDES) + BEYOND
-    nan = (nan_a | nan_b) & TOPS
-    distance = (greatest - least) & (((nan >> (WIDTH - 1)) * ((1 << WIDTH) - 1)) ^ 0xFFFFFFFF)
-    if NANS_ALIKE:
-        tops = (nan_a ^ nan_b) & TOPS
-    else:
-        unequal = a ^ b
-        tops = nan & (((unequal & MAGNITUDES) + MAGNITUDES) | unequal)
-    return distance, tops
-
-
-@triton.jit
-def _reached(distance, WIDTH: tl.constexpr, LANES: tl.constexpr):
-    """Bit k of a lane: whether its distance is 2^k or more."""
-    for i in tl.static_range(5):
-        if (1 << i) < WIDTH:
-            below = distance >> (1 << i)
-            if LANES == 2:
-                below &= (0xFFFF >> (1 << i)) * 0x00010001
-            distance |= below
-    return distance
+    return bits_of(tl.load(pointer + place) if FULL else tl.load(pointer + place, mask=place < left, other=0))
 
 
 @triton.jit
@@ -212,14 +101,14 @@ def _looked_at(
     """(which powers of two the distances reach; least, greatest, farthest and incomparable, with these words)."""
     a, b = _loaded(a_ptr, place, left, FULL), _loaded(b_ptr, place, left, FULL)
     if NANS:
-        distance, incomparable = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE)
+        distance, incomparable = parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE)
         tops += incomparable >> (WIDTH - 1)
     else:
-        low, high = _ends(a, b, WIDTH, LANES, ZEROS_APART, NATIVE)
-        least, greatest = _least(least, low, LANES, NATIVE), _greatest(greatest, high, LANES, NATIVE)
+        low, high = ends(a, b, WIDTH, LANES, ZEROS_APART, NATIVE)
+        least, greatest = least_lanes(least, low, LANES, NATIVE), greatest_lanes(greatest, high, LANES, NATIVE)
         distance = high - low
-    farthest = _greatest(farthest, distance, LANES, NATIVE)
-    return _reached(distance, WIDTH, LANES), least, greatest, farthest, tops
+    farthest = greatest_lanes(farthest, distance, LANES, NATIVE)
+    return reached(distance, WIDTH, LANES), least, greatest, farthest, tops
 
 
 @triton.jit
@@ -273,7 +162,7 @@ def _planes(
         of_32, carry = of_32 ^ carry, of_32 & carry
         of_64, carry = of_64 ^ carry, of_64 & carry
         of_128 |= carry
-    nan = _some_nan(least, greatest, WIDTH, LANES, LARGEST, ZEROS_APART)
+    nan = some_nan(least, greatest, WIDTH, LANES, LARGEST, ZEROS_APART)
     return ones, twos, fours, eights, sixteens, of_32, of_64, of_128, farthest, tops, nan
 
 
@@ -333,14 +222,14 @@ def _count(
         nearest = tl.full((), LENGTH, tl.int32)
         while nearest == LENGTH:
             at = place + offset
-            a = _bits(tl.load(a_ptr + at, mask=at < left, other=0))
-            b = _bits(tl.load(b_ptr + at, mask=at < left, other=0))
-            distance, tops = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE)
+            a = bits_of(tl.load(a_ptr + at, mask=at < left, other=0))
+            b = bits_of(tl.load(b_ptr + at, mask=at < left, other=0))
+            distance, tops = parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE)
             nearest = tl.min(tl.where((distance | tops) != 0, at, LENGTH), 0)
             place += TILE
         index = (start + nearest) * LANES
         if LANES == 2:
-            a, b = _bits(tl.load(a_ptr + nearest)), _bits(tl.load(b_ptr + nearest))
-            distance, tops = _parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE)
+            a, b = bits_of(tl.load(a_ptr + nearest)), bits_of(tl.load(b_ptr + nearest))
+            distance, tops = parted(a, b, WIDTH, LANES, LARGEST, ZEROS_APART, NANS_ALIKE, NATIVE)
             index += (((distance | tops) & 0xFFFF) == 0).to(tl.int64)
         tl.atomic_max(found_ptr + 34, n_words * LANES - index, sem="relaxed")
