@@ -11,6 +11,13 @@ from torch import Tensor
 MAX_GROUP = 16384
 
 
+class Nibbles(IntEnum):
+    """Two 4-bit codes a byte, each less qmin: which of a pair stands in the low half."""
+
+    LOW_FIRST = 1
+    HIGH_FIRST = 2
+
+
 class Form(IntEnum):
     """How the range of a row becomes a scale, and what places the codes."""
 
@@ -38,10 +45,14 @@ class AffineGrid:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AffineRows:
-    """One scale (and zero point) a row; codes, values and the mask of codes within the grid, in the shape of x."""
+    """One scale (and zero point) a row; codes, values and the mask of codes within the grid, in the shape of x.
+
+    `packed`: uint8 [rows, group / 2], the codes in pairs.
+    """
 
     scale: Tensor
     zero_point: Tensor | None
     codes: Tensor | None
     values: Tensor | None
     inside: Tensor | None
+    packed: Tensor | None = None

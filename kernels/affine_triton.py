@@ -1,4 +1,4 @@
-"""Rows of x to scale, zero point, codes and the values read back, in one pass over memory, on CUDA.
+"""Rows of x to scale, zero point, codes, their bytes and the values read back, in one pass over memory, on CUDA.
 
 What is fused is the computation without a rounding that a compiler could move: range, scale, zero point and quotient in
 float32, correctly rounded divisions, ties to even, the zero point added after rounding, (q - z) * s in float32, and
@@ -14,27 +14,34 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from kernels.affine_grid import MAX_GROUP, AffineGrid, AffineRows
+from kernels.affine_grid import MAX_GROUP, AffineGrid, AffineRows, Nibbles
 
 _ELEMENTS = 4096  # of one program, in whole rows
 
 
-def affine_rows(x: Tensor, grid: AffineGrid, *, codes: bool, values: bool, inside: bool = False) -> AffineRows:
+def affine_rows(
+    x: Tensor, grid: AffineGrid, *, codes: bool, values: bool, inside: bool = False, packed: Nibbles | None = None
+) -> AffineRows:
     """Quantize each row of `x` [rows, group] by its own range; what is not asked for is neither computed nor stored.
 
-    `x`: contiguous float32, bfloat16 or float16 on CUDA; `group` up to MAX_GROUP. Values are in x's dtype. Raises
-    ValueError for other inputs.
+    `x`: contiguous float32, bfloat16 or float16 on CUDA; `group` up to MAX_GROUP, and even where sixteen codes are
+    `packed`. Values are in x's dtype. Raises ValueError for other inputs.
     """
     if not (x.is_cuda and x.dim() == 2 and x.is_contiguous() and 0 < x.shape[1] <= MAX_GROUP):
         raise ValueError(
             f"x is {x.dtype} {tuple(x.shape)} on {x.device}; rows are contiguous, on CUDA and up to {MAX_GROUP} long"
         )
     rows, group = x.shape
+    if packed is not None and (group % 2 or grid.qmax - grid.qmin != 15):
+        raise ValueError(
+            f"rows are {group} long and codes {grid.qmin} to {grid.qmax}; bytes hold pairs of sixteen codes each"
+        )
     scale = torch.empty(rows, dtype=grid.scale_dtype, device=x.device)
     zero_point = None if grid.zero_point_dtype is None else scale.new_empty(rows, dtype=grid.zero_point_dtype)
     code_values = torch.empty_like(x, dtype=grid.code_dtype) if codes else None
     read_back = torch.empty_like(x) if values else None
     mask = torch.empty_like(x, dtype=torch.bool) if inside else None
+    code_bytes = None if packed is None else torch.empty(rows, group // 2, dtype=torch.uint8, device=x.device)
     padded = triton.next_power_of_2(group)
     block = max(1, _ELEMENTS // padded)
     _affine[(triton.cdiv(rows, block),)](
@@ -44,6 +51,7 @@ def affine_rows(x: Tensor, grid: AffineGrid, *, codes: bool, values: bool, insid
         x if code_values is None else code_values,
         x if read_back is None else read_back,
         x if mask is None else mask,
+        x if code_bytes is None else code_bytes,
         rows,
         grid.divisor,
         grid.eps,
@@ -59,10 +67,13 @@ def affine_rows(x: Tensor, grid: AffineGrid, *, codes: bool, values: bool, insid
         CODES=codes,
         VALUES=values,
         INSIDE=inside,
+        PACKED=0 if packed is None else int(packed),
         num_warps=4 if padded <= 4096 else 8,
         enable_fp_fusion=False,
     )
-    return AffineRows(scale=scale, zero_point=zero_point, codes=code_values, values=read_back, inside=mask)
+    return AffineRows(
+        scale=scale, zero_point=zero_point, codes=code_values, values=read_back, inside=mask, packed=code_bytes
+    )
 
 
 @triton.jit
@@ -129,6 +140,7 @@ def _affine(
     codes_ptr,
     values_ptr,
     inside_ptr,
+    packed_ptr,
     n_rows,
     divisor,
     eps,
@@ -144,6 +156,7 @@ def _affine(
     CODES: tl.constexpr,
     VALUES: tl.constexpr,
     INSIDE: tl.constexpr,
+    PACKED: tl.constexpr,
 ):
     row = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     column = tl.arange(0, PADDED)
@@ -206,6 +219,13 @@ def _affine(
     q = tl.where(number, q, 0.0)
     if CODES:
         tl.store(codes_ptr + place, q.to(tl.int32).to(codes_ptr.dtype.element_ty), mask=there)
+    if PACKED != 0:
+        raised = tl.reshape((q - QMIN).to(tl.int32), (BLOCK, PADDED // 2, 2))
+        first, second = tl.split(raised)
+        code_byte = first | (second << 4) if PACKED == 1 else (first << 4) | second
+        pair = tl.arange(0, PADDED // 2)
+        held_pairs = (row < n_rows)[:, None] & (pair < GROUP // 2)[None, :]
+        tl.store(packed_ptr + row[:, None] * (GROUP // 2) + pair[None, :], code_byte.to(tl.uint8), mask=held_pairs)
     if VALUES:
         if FORM == 3:
             values = _placed(q, s, z, MID, values_ptr.dtype.element_ty)

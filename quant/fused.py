@@ -17,12 +17,13 @@ from math import prod
 import torch
 from torch import Tensor
 
-from kernels.affine_grid import MAX_GROUP, AffineGrid, AffineRows, Form
+from kernels.affine_grid import MAX_GROUP, AffineGrid, AffineRows, Form, Nibbles
 from kernels.availability import missing
 from quant.codes import storage_dtype
 from quant.compiled_rows import compiled_rows, warn_plain
 from quant.granularity import Groups, groups_of
 from quant.mapping import INTEGER_GRIDS, Extent, Mapping, ZeroPointDomain
+from quant.packing import Layout, Packing
 from quant.qparams import QParams
 from quant.relevance import relevant
 from quant.rule_sets import ENGINE
@@ -35,12 +36,16 @@ _SCALES = (torch.float32, torch.bfloat16, torch.float16)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FusedOperand:
-    """What one kernel made of an operand; `inside` is True where the unclamped code lies within [qmin, qmax]."""
+    """What one kernel made of an operand; `inside` is True where the unclamped code lies within [qmin, qmax].
+
+    `packed`: the codes' bytes, where a kernel writes the packing that was asked for.
+    """
 
     qparams: QParams
     codes: Tensor | None
     dequantized: Tensor
     inside: Tensor | None
+    packed: Tensor | None = None
 
 
 @contextmanager
@@ -53,8 +58,12 @@ def fused(enabled: bool = True) -> Iterator[None]:
         _FUSED.reset(token)
 
 
-def fused_operand(x: Tensor, scheme: TensorScheme, *, inside: bool, codes: bool = True) -> FusedOperand | None:
+def fused_operand(
+    x: Tensor, scheme: TensorScheme, *, inside: bool, codes: bool = True, packing: Packing | None = None
+) -> FusedOperand | None:
     """x quantized and read back by one kernel, with its codes and the mask of its straight-through gradient if asked.
+
+    A packing takes the scheme and the shape; its bytes are written in the same pass where they are nibbles in order.
 
     None outside `fused()`, in a traced graph, where `covered` says no, and where the device has no kernel here.
     """
@@ -66,7 +75,8 @@ def fused_operand(x: Tensor, scheme: TensorScheme, *, inside: bool, codes: bool 
         return None
     with torch.no_grad():
         rows = x.detach().reshape(prod(groups.qparam_shape), -1).contiguous()
-        found = _affine_rows(rows, resolved, codes=codes, inside=inside)
+        nibbles = _nibbles(packing) if x.shape[-1] % 2 == 0 and rows.shape[1] % 2 == 0 else None
+        found = _affine_rows(rows, resolved, codes=codes, inside=inside, packed=nibbles)
     if found is None:
         return None
     assert found.values is not None
@@ -80,10 +90,20 @@ def fused_operand(x: Tensor, scheme: TensorScheme, *, inside: bool, codes: bool 
         codes=None if found.codes is None else found.codes.reshape(x.shape),
         dequantized=found.values.reshape(x.shape),
         inside=None if found.inside is None else found.inside.reshape(x.shape),
+        packed=None if found.packed is None else found.packed.reshape(*x.shape[:-1], -1),
     )
 
 
-def _affine_rows(rows: Tensor, scheme: ResolvedScheme, *, codes: bool, inside: bool) -> AffineRows | None:
+def _nibbles(packing: Packing | None) -> Nibbles | None:
+    """The order of a byte's two codes, where the layout is pairs of neighbours."""
+    if packing is None or packing.layout is not Layout.NIBBLES:
+        return None
+    return Nibbles.LOW_FIRST if packing.order == "low_first" else Nibbles.HIGH_FIRST
+
+
+def _affine_rows(
+    rows: Tensor, scheme: ResolvedScheme, *, codes: bool, inside: bool, packed: Nibbles | None
+) -> AffineRows | None:
     if not rows.is_cuda:
         return compiled_rows(rows, scheme, codes=codes, inside=inside)
     reason = missing("cuda", "fused", dtype=rows.dtype)
@@ -92,7 +112,7 @@ def _affine_rows(rows: Tensor, scheme: ResolvedScheme, *, codes: bool, inside: b
         return None
     from kernels.affine_triton import affine_rows  # needs triton
 
-    return affine_rows(rows, _grid(scheme), codes=codes, values=True, inside=inside)
+    return affine_rows(rows, _grid(scheme), codes=codes, values=True, inside=inside, packed=packed)
 
 
 @lru_cache(maxsize=4096)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import cast
 
@@ -12,6 +13,7 @@ from quant.codes import Quantized, quantize, storage_dtype
 from quant.computed import qparam_dtype_of
 from quant.dequantize import dequantize
 from quant.fake import Operand
+from quant.fused import fused_operand
 from quant.granularity import groups_of, whole
 from quant.packing import Packing
 from quant.qparams import QParams, choose_qparams, reads_unrounded_scale
@@ -39,8 +41,15 @@ class StoredWeight:
 
         Raises ValueError for a packing that does not take the scheme or the shape.
         """
-        quantized = quantize(weight, choose_qparams(weight, scheme) if qparams is None else qparams)
-        return cls(quantized, weight.dtype, _packed(quantized, packing, weight.dtype))
+        _check_packing(packing, scheme, weight.shape, weight.dtype)
+        in_one = fused_operand(weight, scheme, inside=False, packing=packing) if qparams is None else None
+        if in_one is not None and in_one.codes is not None:
+            quantized = Quantized(codes=in_one.codes, qparams=in_one.qparams)
+        else:
+            quantized = quantize(weight, choose_qparams(weight, scheme) if qparams is None else qparams)
+        if in_one is not None and in_one.packed is not None:
+            return cls(quantized, weight.dtype, in_one.packed)
+        return cls(quantized, weight.dtype, _packed(quantized, packing))
 
     @classmethod
     def empty(
@@ -68,7 +77,8 @@ class StoredWeight:
         )
         codes = torch.full(shape, scheme.code_min, dtype=storage_dtype(scheme.code_min, scheme.code_max))
         quantized = Quantized(codes=codes, qparams=qparams)
-        return cls(quantized, dtype, _packed(quantized, packing, dtype))
+        _check_packing(packing, scheme, shape, dtype)
+        return cls(quantized, dtype, _packed(quantized, packing))
 
     def register(self, module: nn.Module) -> None:
         """Store everything in the module's buffers."""
@@ -126,17 +136,17 @@ def stored_codes(layer: nn.Module) -> Tensor:
 
 def check_packing(weight: Tensor, scheme: QuantScheme) -> None:
     """Raise ValueError unless the scheme's packing takes its weight: prepare refuses what convert could not store."""
-    if scheme.packing is not None:
-        scheme.packing.check(scheme.weight.resolved(weight.dtype), tuple(weight.shape), weight.dtype)
+    _check_packing(scheme.packing, scheme.weight, weight.shape, weight.dtype)
 
 
-def _packed(quantized: Quantized, packing: Packing | None, dtype: torch.dtype) -> Tensor | None:
-    """The bytes of the codes in a layout that takes them; None where there is none."""
-    if packing is None:
-        return None
-    scheme = quantized.qparams.scheme
-    packing.check(scheme, tuple(quantized.codes.shape), dtype)
-    return packing.pack(quantized.codes, scheme.code_min)
+def _check_packing(packing: Packing | None, scheme: TensorScheme, shape: Sequence[int], dtype: torch.dtype) -> None:
+    if packing is not None:
+        packing.check(scheme.resolved(dtype), tuple(shape), dtype)
+
+
+def _packed(quantized: Quantized, packing: Packing | None) -> Tensor | None:
+    """The bytes of the codes in a layout; None where there is none."""
+    return None if packing is None else packing.pack(quantized.codes, quantized.qparams.scheme.code_min)
 
 
 def check_stored_dtype(name: str, stored: Tensor | None, declared: torch.dtype | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from dataclasses import replace
 
 import pytest
@@ -15,7 +16,7 @@ from parity.inputs import make_inputs
 from parity.premerge import premerge_parts
 from parity.schemes import DTYPES, scheme_of
 from quant.fake import fake_operand, quantized_operand
-from quant.fused import covered
+from quant.fused import covered, fused_operand
 from quant.granularity import groups_of
 from quant.mapping import Extent
 from quant.presets import int4_weight_only, int8_dynamic_int4_weight, int8_dynamic_intx_weight
@@ -111,3 +112,21 @@ def test_shapes_that_fill_no_tile(dtype: torch.dtype, shape: tuple[int, ...]) ->
 
 def test_every_preset_is_among_the_cells() -> None:
     assert {cell["preset"] for cell in cells()} >= set(LAYER_PRESETS)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("order", ["low_first", "high_first"])
+def test_a_layer_is_packed_as_it_is_quantized(order: str, dtype: str) -> None:
+    """The bytes of quantize_ on CUDA, whichever passes wrote them, and of an odd number of groups."""
+    scheme = replace(int8_dynamic_int4_weight(), packing=quant.Packing.nibbles(order))
+    layer = torch.nn.Linear(96, 37, bias=False, dtype=DTYPES[dtype])
+    plain = quant.quantize_(torch.nn.Sequential(deepcopy(layer)), scheme)[0]
+    with quant.fused():
+        in_one = fused_operand(layer.weight.cuda(), scheme.weight, inside=False, packing=scheme.packing)
+        fused = quant.quantize_(torch.nn.Sequential(layer.cuda()), scheme)[0]
+    assert in_one is not None
+    assert in_one.packed is not None, "in the pass that quantizes"
+    assert torch.equal(in_one.packed.cpu(), plain.weight_packed)
+    for name, stored in plain.named_buffers():
+        assert digest(fused.get_buffer(name).cpu()) == digest(stored), name
