@@ -108,7 +108,7 @@ def test_words_become_chosen_scales(tmp_path: Path) -> None:
         (proof,) = facts("prove", "rescale_dtype=float64", *words[:-1], "0.5")["proofs"]
         assert proof["b"] == "engine"
         assert "scale 0.001 is no positive finite fp32; the nearest is 0x1.0624dep-10" in refused("prove", *words)
-        assert "scale 0.0 is no positive" in refused("prove", *words[:-1], "0")
+        assert "scale 0.0 is no positive finite fp32; the nearest is 0x1p-149" in refused("prove", *words[:-1], "0")
         assert "--at-scale 'x' is no number" in refused("prove", *words[:-1], "x")
         assert "'fp32', whose scales are too many to try them all; name some" in refused(
             "prove", "code_dtype=input", *words[:4]

@@ -95,8 +95,11 @@ class Claim:
         for scale in self.scales:
             stored = torch.tensor(scale, dtype=torch.float64).to(self.scale_dtype).item()
             if not (0 < scale == stored < torch.inf):
-                nearest = hexadecimal(stored)
-                raise ValueError(f"scale {scale!r} is no positive finite {self.scale}; the nearest is {nearest}")
+                ends = torch.finfo(self.scale_dtype)
+                nearest = min(max(ends.smallest_normal * ends.eps, stored), ends.max)
+                raise ValueError(
+                    f"scale {scale!r} is no positive finite {self.scale}; the nearest is {hexadecimal(nearest)}"
+                )
 
     @property
     def grid(self) -> tuple[int, int]:
